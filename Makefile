@@ -1,0 +1,37 @@
+# make demo: the whole job on a fresh machine. make test: the tests. make check: format, lint, types.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO ?= runs/demo
+
+.PHONY: demo test check format lock clean
+
+.venv: requirements.lock setup.py
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(VENV)
+
+demo: .venv
+	test -f $(DEMO)/vit/saved_model.pb || $(RUN) -m trainer hub-vit --out $(DEMO)/vit --image-size 96 --patch-size 12 --layers 4 --heads 3 --width 96
+	$(RUN) -m trainer run --config configs/demo.yaml --workdir $(DEMO) --set model.hub_vit.handle=$(DEMO)/vit
+
+test: .venv
+	$(RUN) -m pytest -q
+
+check: .venv
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+format: .venv
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+# Writes requirements.lock anew from the ranges in setup.py; needs uv.
+lock:
+	uv pip compile setup.py --extra all --universal --python-version 3.11 --generate-hashes --quiet --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

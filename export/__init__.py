@@ -1,0 +1,1 @@
+"""Turns a trained run into SavedModels for TensorFlow Serving."""

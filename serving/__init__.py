@@ -1,0 +1,1 @@
+"""The TensorFlow Serving client library, and an embedded server of the same protocol."""

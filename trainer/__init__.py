@@ -1,0 +1,1 @@
+"""Learns picture embeddings from a catalogue: prepare, train, evaluate, plot."""

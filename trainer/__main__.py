@@ -1,0 +1,105 @@
+"""`python -m trainer`: a table of jobs. Nothing heavy is imported before a job is known and its input is checked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the command line: where its `run(config, workdir)` is, and what it does."""
+
+    module: str
+    summary: str
+
+
+JOBS = {
+    "prepare": Job("trainer.jobs.prepare", "read the catalogue, check every picture, split: writes items.parquet"),
+    "train": Job("trainer.jobs.train", "train the models that the configuration names: writes checkpoints/"),
+    "evaluate": Job("trainer.jobs.evaluate", "measure them: writes metrics.json, comparison.md and comparison.csv"),
+    "plot": Job("trainer.jobs.plot", "draw confusion, maps, curves and neighbours: writes plots/"),
+    "run": Job("trainer.jobs.run", "all of these, one after the other"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Learns picture embeddings from a catalogue. Interrupted jobs go on where they were.",
+        epilog="Exit codes: 0 done, 1 our fault, 2 the input, 130 interrupted.",
+    )
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, job in JOBS.items():
+        sub = jobs.add_parser(name, help=job.summary, description=job.summary[0].upper() + job.summary[1:] + ".")
+        sub.add_argument("--config", type=Path, metavar="FILE", required=True, help="YAML configuration, see configs/")
+        sub.add_argument("--workdir", type=Path, metavar="DIR", help="folder of this run; default: runs/<config's name>")
+        sub.add_argument(
+            "--set",
+            dest="changes",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="a.b=value",
+            help="change single keys of the configuration, for example train.head.epochs=20",
+        )
+        sub.add_argument("--quiet", action="store_true", help="only warnings and results")
+    hub = jobs.add_parser("hub-vit", help="make a ViT as a TF2 reusable SavedModel, for model.hub_vit.handle")
+    hub.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write")
+    hub.add_argument("--preset", help="KerasHub ViT preset or folder, for example vit_base_patch16_224_imagenet")
+    hub.add_argument("--image-size", type=int, default=224, help="pixels, from scratch only (default 224)")
+    hub.add_argument("--patch-size", type=int, default=16, help="pixels, from scratch only (default 16)")
+    hub.add_argument("--layers", type=int, default=12, help="from scratch only (default 12)")
+    hub.add_argument("--heads", type=int, default=3, help="from scratch only (default 3)")
+    hub.add_argument("--width", type=int, default=192, help="from scratch only (default 192)")
+    hub.add_argument("--seed", type=int, default=0, help="from scratch only (default 0)")
+    hub.add_argument("--quiet", action="store_true", help="only warnings")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one job and answers the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.captureWarnings(True)
+    for noisy in ("py.warnings", "absl", "tensorflow", "h5py", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        if options.job == "hub-vit":
+            importlib.import_module("trainer.jobs.hub_vit").run(options)
+        else:
+            _run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception:  # whatever is left is our fault: say so, and give what a report needs
+        traceback.print_exc()
+        print("error: this is a fault of shoppin, not of your input; please report it with the lines above", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    from trainer.config import load_config
+    from trainer.workdir import open_workdir
+
+    config = load_config(options.config, options.changes)
+    workdir = options.workdir or Path("runs") / options.config.stem
+    command = ["python", "-m", "trainer", *sys.argv[1:]]
+    with open_workdir(workdir, config, command):
+        importlib.import_module(JOBS[options.job].module).run(config, workdir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The `tf.data` pipeline: files to batches of uint8 pictures, decoded, resized and augmented in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.augmentation import Augmentation
+from trainer.data.sampler import Sampler
+
+__all__ = ["Share", "decode_picture", "feature_batches", "picture_batches", "training_batches"]
+
+
+def decode_picture(content: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Bytes of a picture to pixels, the one way that training, evaluation and the exported graph share.
+
+    Args:
+        content: string scalar; JPEG, PNG, BMP, or what else `tf.io.decode_image` reads.
+        image_size: height and width of the answer in pixels.
+
+    Returns:
+        uint8 `[image_size, image_size, 3]`; pictures of another size are resized bilinearly with antialiasing, their
+        aspect ratio not kept.
+    """
+    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    image.set_shape((None, None, 3))
+    size = (image_size, image_size)
+    image = tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] == size),
+        lambda: image,
+        lambda: tf.cast(tf.round(tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 255.0)), tf.uint8),
+    )
+    return tf.ensure_shape(image, (*size, 3))
+
+
+def picture_batches(paths: Sequence[str], image_size: int, batch_size: int) -> tf.data.Dataset:
+    """Every picture once, in order.
+
+    Yields:
+        `{"row": int64 [B], "image": uint8 [B, image_size, image_size, 3]}`; the last batch may be smaller.
+    """
+    names = tf.constant(list(paths), tf.string)
+
+    def read(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"row": row, "image": decode_picture(tf.io.read_file(names[row]), image_size)}
+
+    pictures = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return pictures.batch(batch_size).prefetch(2)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each global batch this process works on.
+
+    Attributes:
+        batch_size: pictures in a batch over all replicas; a multiple of the number of replicas.
+        first: of the batch's places that belong to this process.
+        count: of places that belong to this process, a multiple of `per_replica`.
+        per_replica: pictures for one replica.
+    """
+
+    batch_size: int
+    first: int
+    count: int
+    per_replica: int
+
+    @classmethod
+    def whole(cls, batch_size: int) -> Share:
+        """One process, one replica."""
+        return cls(batch_size, 0, batch_size, batch_size)
+
+
+def training_batches(
+    load: Callable[[tf.Tensor], tf.Tensor],
+    labels: np.ndarray,
+    num_classes: int,
+    sampler: Sampler,
+    augmentation: Augmentation,
+    share: Share,
+    first_batch: int = 0,
+) -> tf.data.Dataset:
+    """The endless training stream, from any batch on.
+
+    Every element is a function of its position in the stream: going on at batch n gives what an uninterrupted run would
+    have seen there, and workers that share the batches see together what one would see alone.
+
+    Args:
+        load: from a row (int64 scalar) to its picture, uint8 `[H, W, 3]`.
+        labels: int32 `[N]`, of the rows.
+        num_classes: number of labels.
+        sampler: which row comes when.
+        augmentation: of pictures, then of batches (pairs are mixed among the pictures of one replica).
+        share: what this process works on.
+        first_batch: number of the first global batch.
+
+    Yields:
+        `{"image": uint8 [b, H, W, 3], "label": float32 [b, C]}` for one replica after the other, b = `per_replica`;
+        labels one-hot, or mixtures.
+    """
+    known = tf.constant(np.asarray(labels, np.int32))
+
+    def place(batch: tf.Tensor) -> tf.data.Dataset:
+        start = batch * share.batch_size + share.first
+        return tf.data.Dataset.range(start, start + share.count)
+
+    def read(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        row = sampler.row(position)
+        image = augmentation.picture(load(row), position)
+        return {"image": image, "label": tf.one_hot(known[row], num_classes), "position": position}
+
+    def mix(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images, labels = augmentation.batch(batch["image"], batch["label"], batch["position"][0])
+        return {"image": images, "label": labels}
+
+    positions = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
+    pictures = positions.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = pictures.batch(share.per_replica, drop_remainder=True)
+    return batches.map(mix, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def feature_batches(
+    gather: Callable[[np.ndarray], dict[str, np.ndarray]],
+    widths: dict[str, int],
+    labels: np.ndarray,
+    num_classes: int,
+    sampler: Sampler,
+    share: Share,
+    first_batch: int = 0,
+) -> tf.data.Dataset:
+    """The endless training stream of cached features; as `training_batches`, with rows of features for pictures.
+
+    Args:
+        gather: from rows int64 `[b]` to features `{part: float32 [b, width]}`.
+        widths: of each part.
+
+    Yields:
+        `{"image": {part: float32 [b, width]}, "label": float32 [b, C]}`.
+    """
+    known = tf.constant(np.asarray(labels, np.int32))
+    parts = list(widths)
+
+    def place(batch: tf.Tensor) -> tf.data.Dataset:
+        start = batch * share.batch_size + share.first
+        return tf.data.Dataset.range(start, start + share.count)
+
+    def read(rows: tf.Tensor) -> dict[str, tf.Tensor | dict[str, tf.Tensor]]:
+        found = tf.numpy_function(lambda r: [gather(r)[part] for part in parts], [rows], [tf.float32] * len(parts))
+        features = {
+            part: tf.ensure_shape(values, (share.per_replica, widths[part])) for part, values in zip(parts, found, strict=True)
+        }
+        return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes)}
+
+    rows = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place).map(sampler.row)
+    return rows.batch(share.per_replica, drop_remainder=True).map(read).prefetch(tf.data.AUTOTUNE)

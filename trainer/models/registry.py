@@ -1,0 +1,37 @@
+"""One explicit table from a model's name to what builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import keras
+
+from trainer.config import ModelConfig
+from trainer.models.head import build_concatenation_head, build_head
+from trainer.models.hub_vit import build_hub_vit
+from trainer.models.resnet50 import build_resnet50
+
+__all__ = ["BACKBONES", "build_backbone", "build_model_head", "parts_of"]
+
+BACKBONES: Mapping[str, Callable[[ModelConfig], keras.Model]] = {
+    "resnet50": lambda model: build_resnet50(model.resnet50.weights, model.image_size, model.resnet50.batch_norm),
+    "hub_vit": lambda model: build_hub_vit(str(model.hub_vit.handle), model.image_size, model.hub_vit.value_range),
+}
+
+
+def build_backbone(name: str, model: ModelConfig) -> keras.Model:
+    """The backbone of that name as configured; uint8 pictures in, float32 features out."""
+    return BACKBONES[name](model)
+
+
+def parts_of(name: str, model: ModelConfig) -> tuple[str, ...]:
+    """The backbones that a model is made of, in the order its head takes them."""
+    return (name,) if name in BACKBONES else model.fused.parts
+
+
+def build_model_head(name: str, model: ModelConfig, widths: Mapping[str, int], num_classes: int) -> keras.Model:
+    """The head of the model of that name over parts of those widths."""
+    if name == "concatenated":
+        return build_concatenation_head(widths, num_classes)
+    return build_head(widths, num_classes, model.embedding_dim)

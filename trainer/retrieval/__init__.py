@@ -1,0 +1,53 @@
+"""Embeddings at rest, their exact neighbours, and how good those are. NumPy only.
+
+Names are imported on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.retrieval.metrics import (
+        JudgedRanking,
+        hit_rate,
+        map_at_r,
+        precision,
+        recall,
+        reciprocal_rank,
+        relevance,
+        retrieval_metrics,
+    )
+    from trainer.retrieval.neighbours import RetrievalResult, find_neighbours, iter_neighbours, own_rows
+    from trainer.retrieval.table import EmbeddingTable
+
+__all__ = [
+    "EmbeddingTable",
+    "JudgedRanking",
+    "RetrievalResult",
+    "find_neighbours",
+    "hit_rate",
+    "iter_neighbours",
+    "map_at_r",
+    "own_rows",
+    "precision",
+    "recall",
+    "reciprocal_rank",
+    "relevance",
+    "retrieval_metrics",
+]
+
+_MODULES = {
+    "EmbeddingTable": "table",
+    "RetrievalResult": "neighbours",
+    "find_neighbours": "neighbours",
+    "iter_neighbours": "neighbours",
+    "own_rows": "neighbours",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'metrics')}"), name)

@@ -1,0 +1,165 @@
+"""Features of frozen backbones: computed once a picture, kept on disk, never served stale."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from trainer.data.items import IMAGE_PATH, PICTURE_SHA256
+from trainer.data.pipeline import picture_batches
+from trainer.data.row_store import RowStore, row_key
+from trainer.errors import InputError
+
+__all__ = ["PLAIN", "MIRRORED", "FeatureRows", "FeatureStores", "backbone_digest"]
+
+_log = logging.getLogger(__name__)
+
+PLAIN = "plain"
+MIRRORED = "mirrored"
+_PIPELINE_VERSION = "1"  # to be raised when decoding or resizing changes
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features of some pictures by one backbone.
+
+    Attributes:
+        array: float32 `[M, F]`, all that the backbone has computed so far; mapped from disk.
+        rows: int64 `[N]`, where in `array` each asked-for picture is.
+    """
+
+    array: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """F."""
+        return int(self.array.shape[1])
+
+    def read(self, places: np.ndarray | slice | None = None) -> np.ndarray:
+        """Features float32 `[n, F]` of the asked-for pictures at those places; all of them by default."""
+        rows = self.rows if places is None else self.rows[places]
+        return np.asarray(self.array[rows])
+
+
+def backbone_digest(backbone: keras.Model) -> str:
+    """Digest of all that a backbone's features depend on: its layers, its weights, its precision, the libraries."""
+    digest = hashlib.sha256(_PIPELINE_VERSION.encode())
+    layers = [layer.get_config() for layer in _flatten(backbone)]
+    digest.update(json.dumps(layers, sort_keys=True, default=str).encode())
+    digest.update(f"{tf.__version__} {keras.__version__}".encode())
+    for weight in backbone.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _flatten(model: keras.Model) -> list[keras.layers.Layer]:
+    found: list[keras.layers.Layer] = []
+    for layer in model.layers:
+        found += _flatten(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+class FeatureStores:
+    """The feature caches of a work directory, one store a backbone.
+
+    Args:
+        root: their folder.
+        batch_size: pictures in one batch of extraction.
+    """
+
+    def __init__(self, root: str | Path, batch_size: int = 32) -> None:
+        self.root = Path(root)
+        self.batch_size = batch_size
+
+    def features(
+        self, backbones: Mapping[str, keras.Model], items: pd.DataFrame, view: str = PLAIN
+    ) -> dict[str, FeatureRows]:
+        """Features of the items by each backbone, computing what is not there yet.
+
+        The pictures are decoded once for all backbones. What is computed is on disk after every batch, so that an
+        interrupted extraction goes on where it was.
+
+        Args:
+            backbones: by name; uint8 pictures in, float32 `[B, F]` out.
+            items: needs the columns `image_path` and `picture_sha256`, the latter true to the file
+                (see `trainer.data.freshness`).
+            view: `plain`, or `mirrored` for the pictures flipped left to right.
+
+        Returns:
+            For each backbone, features in the order of the items.
+
+        Raises:
+            InputError: a picture can no longer be read, or the folder cannot be written.
+        """
+        keys = [row_key(sha, view) for sha in items[PICTURE_SHA256]]
+        stores = {name: self._store(backbone) for name, backbone in backbones.items()}
+        with contextlib.ExitStack() as locks:
+            for store in {id(store): store for store in stores.values()}.values():
+                locks.enter_context(store.lock())
+            self._fill(backbones, stores, items, keys, view)
+        return {name: FeatureRows(store.array, store.rows(keys)) for name, store in stores.items()}
+
+    def _store(self, backbone: keras.Model) -> RowStore:
+        return RowStore(self.root / backbone_digest(backbone)[:32], (int(backbone.output_shape[-1]),), np.float32)
+
+    def _fill(
+        self,
+        backbones: Mapping[str, keras.Model],
+        stores: Mapping[str, RowStore],
+        items: pd.DataFrame,
+        keys: Sequence[bytes],
+        view: str,
+    ) -> None:
+        missing = {name: store.missing(keys) for name, store in stores.items()}
+        together: dict[tuple[int, ...], list[str]] = {}
+        for name, places in missing.items():
+            if len(places):
+                together.setdefault(tuple(places), []).append(name)
+        for places, names in together.items():
+            run = _extraction({name: backbones[name] for name in names}, view)
+            paths = items[IMAGE_PATH].iloc[list(places)].tolist()
+            batches = picture_batches(paths, items_size(backbones[names[0]]), self.batch_size)
+            with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
+                for batch in _readable(batches):
+                    rows = batch["row"].numpy()
+                    for name, values in run(batch["image"]).items():
+                        stores[name].append([keys[places[row]] for row in rows], values.numpy())
+                    bar.update(len(rows))
+
+
+def _readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
+    try:
+        yield from batches
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError) as error:
+        reason = " ".join(str(error.message).split())[:200]
+        raise InputError(f"a picture that prepare could read cannot be read now ({reason}); run prepare again") from error
+
+
+def items_size(backbone: keras.Model) -> int:
+    """Height and width in pixels of the pictures that a backbone takes."""
+    return int(backbone.input_shape[1])
+
+
+def _extraction(backbones: Mapping[str, keras.Model], view: str) -> Any:
+    size = items_size(next(iter(backbones.values())))
+
+    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        if view == MIRRORED:
+            images = tf.reverse(images, axis=[2])
+        return {name: backbone(images, training=False) for name, backbone in backbones.items()}
+
+    return tf.function(run, input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)])

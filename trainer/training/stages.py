@@ -1,0 +1,192 @@
+"""The stages of a run: heads on frozen backbones, backbones with their heads, the fused model as a whole."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from trainer.config import StageConfig
+from trainer.data.augmentation import Augmentation
+from trainer.data.items import IMAGE_PATH, PICTURE_SHA256, TRAIN, VALIDATION
+from trainer.data.pipeline import Share, decode_picture, feature_batches, picture_batches, training_batches
+from trainer.data.row_store import RowStore, row_key
+from trainer.data.sampler import ShuffledEpochs
+from trainer.models.head import compose
+from trainer.models.registry import build_model_head, parts_of
+from trainer.training.checkpoint import Progress, read_progress, save_checkpoint
+from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest
+from trainer.training.head_start import HeadFeatures, start_head
+from trainer.training.loop import StageData, named_weights, train_stage
+from trainer.training.optimizer import check_rules
+from trainer.training.run_context import RunContext, digest
+
+__all__ = ["train_models"]
+
+_log = logging.getLogger(__name__)
+
+
+def train_models(run: RunContext) -> None:
+    """Trains every model of the configuration, leaving `checkpoints/<model>/best.keras` for each.
+
+    Backbones come first, each with its head, and are fine-tuned if so configured; then the heads over several
+    backbones; then, if so configured, the fused model as a whole. What is there already and still fits is kept.
+    """
+    backbones = dict(run.pretrained)
+    _check_rules(run, backbones)
+    for name in run.config.model.backbones:
+        if name in run.config.model.names or run.config.train.finetune.epochs:
+            backbones[name] = _backbone_model(run, name, backbones[name])
+    for name in run.config.model.names:
+        if name not in backbones:
+            _joined_model(run, name, {part: backbones[part] for part in parts_of(name, run.config.model)})
+
+
+def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
+    paths = [f"{name}/{weight.path}" for name, backbone in backbones.items() for weight in backbone.trainable_variables]
+    paths += ["head/projection/kernel", "head/projection/bias", "head/classifier/kernel", "head/classifier/bias"]
+    for stage in ("finetune", "joint"):
+        check_rules(f"train.{stage}.layers", paths, getattr(run.config.train, stage).layers)
+
+
+def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.Model:
+    head, key = _train_head(run, name, {name: backbone})
+    stage = run.config.train.finetune
+    if not stage.epochs:
+        _finish(run, name, {name: backbone}, head, key)
+        return backbone
+    with run.strategy.scope():
+        model = compose({name: backbone}, head, run.config.model.image_size, name)
+    key = digest("finetune", key, stage.model_dump(), run.config.model.image_size)
+    _train_on_pictures(run, f"{name}/finetune", model, stage, key)
+    _finish(run, name, {name: backbone}, head, key)
+    return backbone
+
+
+def _joined_model(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> None:
+    head, key = _train_head(run, name, parts)
+    stage = run.config.train.joint
+    if name != "fused" or not stage.epochs:
+        _finish(run, name, parts, head, key)
+        return
+    before = {part: backbone.get_weights() for part, backbone in parts.items()}
+    with run.strategy.scope():
+        model = compose(parts, head, run.config.model.image_size, name)
+    key = digest("joint", key, stage.model_dump(), run.config.model.image_size)
+    _train_on_pictures(run, f"{name}/joint", model, stage, key)
+    _finish(run, name, parts, head, key)
+    for part, backbone in parts.items():
+        backbone.set_weights(before[part])
+
+
+def _train_head(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> tuple[keras.Model, str]:
+    """The head of a model on frozen backbones, from cached features; and the digest of what it depends on."""
+    config = run.config
+    train, validation = run.split(TRAIN), run.split(VALIDATION)
+    views = (PLAIN, MIRRORED)[: config.train.views]
+    features = [run.features.features(parts, train, view) for view in views]
+    with run.strategy.scope():
+        head = build_model_head(name, config.model, {p: features[0][p].width for p in parts}, len(run.labels))
+    key = digest(
+        "head",
+        name,
+        config.seed,
+        config.train.start,
+        config.train.views,
+        config.train.head.model_dump(exclude={"augmentation"}),
+        config.model.embedding_dim,
+        run.items_digest,
+        {part: backbone_digest(backbone) for part, backbone in parts.items()},
+    )
+    known = HeadFeatures({part: [view[part] for view in features] for part in parts}, run.classes(train))
+    start_head(head, known, len(run.labels), discriminant=config.train.start == "discriminant")
+    stage = config.train.head
+    if stage.epochs:
+        checked = run.features.features(parts, validation) if len(validation) else None
+        data = _feature_data(run, known, checked, run.classes(validation))
+        train_stage(f"{name}/head", head, stage, data, run.checkpoints(name) / "head", key, run.strategy)
+    return head, key
+
+
+def _feature_data(
+    run: RunContext, known: HeadFeatures, checked: Mapping[str, FeatureRows] | None, labels: np.ndarray
+) -> StageData:
+    sampler = ShuffledEpochs(known.count, run.config.seed)
+
+    def batches(share: Share, first: int) -> tf.data.Dataset:
+        return feature_batches(known.read, known.widths, known.classes, len(run.labels), sampler, share, first)
+
+    validation = None if checked is None else _FeatureValidation(checked, labels)
+    return StageData(batches, known.count, run.class_counts(), validation)
+
+
+class _FeatureValidation:
+    """Validation batches of cached features, read from disk chunk by chunk, again each time."""
+
+    def __init__(self, features: Mapping[str, FeatureRows], labels: np.ndarray, chunk: int = 1024) -> None:
+        self._features, self._labels, self._chunk = features, labels, chunk
+
+    def __iter__(self) -> Any:
+        for start in range(0, len(self._labels), self._chunk):
+            places = slice(start, start + self._chunk)
+            features = {part: rows.read(places) for part, rows in self._features.items()}
+            yield {"image": tf.nest.map_structure(tf.constant, features), "label": self._labels[places]}
+
+
+def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: StageConfig, key: str) -> None:
+    train, validation = run.split(TRAIN), run.split(VALIDATION)
+    size = run.config.model.image_size
+    classes = run.classes(train)
+    sampler = ShuffledEpochs(len(train), run.config.seed)
+    augmentation = Augmentation(stage.augmentation, size, run.config.seed)
+    load = _decoded_pictures(run, train)
+
+    def batches(share: Share, first: int) -> tf.data.Dataset:
+        return training_batches(load, classes, len(run.labels), sampler, augmentation, share, first)
+
+    checked = None
+    if len(validation):
+        labels = tf.constant(run.classes(validation))
+        checked = picture_batches(validation[IMAGE_PATH].tolist(), size, run.config.train.extraction_batch_size).map(
+            lambda batch: {"image": batch["image"], "label": tf.gather(labels, batch["row"])}
+        )
+    data = StageData(batches, len(train), run.class_counts(), checked)
+    train_stage(name, model, stage, data, run.checkpoints(name.split("/")[0]) / name.split("/")[1], key, run.strategy)
+
+
+def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Decodes every picture once into a store on disk; answers a function from a row to its pixels."""
+    size = run.config.model.image_size
+    store = RowStore(run.workdir / "features" / f"decoded-{size}", (size, size, 3), np.uint8)
+    keys = [row_key(sha, str(size)) for sha in items[PICTURE_SHA256]]
+    with store.lock():
+        missing = store.missing(keys)
+        paths = items[IMAGE_PATH].iloc[missing].tolist()
+        for batch in picture_batches(paths, size, run.config.train.extraction_batch_size):
+            store.append([keys[missing[row]] for row in batch["row"].numpy()], batch["image"].numpy())
+    pictures, rows = store.array, store.rows(keys)
+
+    def load(row: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(lambda place: pictures[rows[place]], [row], tf.uint8, stateful=False)
+        return tf.ensure_shape(image, (size, size, 3))
+
+    return load
+
+
+def _finish(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: keras.Model, key: str) -> None:
+    """Writes the finished model, unless the one that is there is the same."""
+    path = run.checkpoints(name) / "best.keras"
+    there = read_progress(path)
+    if not run.chief or (there is not None and there.key == key):
+        return
+    with run.strategy.scope():
+        model = compose(parts, head, run.config.model.image_size, name)
+    save_checkpoint(model, path, Progress(key, finished=True), model=name, labels=list(run.labels))
+    _log.info("%s: %s", name, path)
