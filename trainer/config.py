@@ -140,16 +140,16 @@ class SplitsConfig(_Section):
 
 
 class NearDuplicatesConfig(_Section):
-    """Copies of one picture are kept on one side of a split.
+    """Copies of one picture are kept on one side of a split; equal files always, near copies too unless switched off.
 
     Attributes:
-        enabled: whether to look for them.
-        max_distance: largest Hamming distance of two 256-bit perceptual hashes that counts as a near copy; 0 for
-            pictures that hash alike only.
+        enabled: whether to look for near copies.
+        max_distance: largest Hamming distance of two 256-bit perceptual hashes that counts as a near copy, given that
+            the colours are close too; 0 for pictures that hash alike only. See `trainer.data.near_duplicates`.
     """
 
     enabled: bool = True
-    max_distance: Annotated[int, Field(ge=0, le=64)] = 6
+    max_distance: Annotated[int, Field(ge=0, le=64)] = 10
 
 
 class DataConfig(_Section):

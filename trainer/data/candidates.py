@@ -68,11 +68,11 @@ def pick_columns(
     Raises:
         InputError: a column is not there.
     """
-    named = {**{keys[name]: column for name, column in wanted.items()}}
-    for key, column in [*named.items(), *(("data.csv.attributes", column) for column in attributes)]:
+    named = [(keys[name], column) for name, column in wanted.items()]
+    for key, column in [*named, *(("data.csv.attributes", column) for column in attributes)]:
         if column not in table.columns:
             raise InputError(_no_column(key, column, table.columns, where))
-    carried = list(attributes) or [column for column in table.columns if column not in named.values()]
+    carried = list(attributes) or [column for column in table.columns if column not in wanted.values()]
     columns = {name: table[column] for name, column in wanted.items()}
     if SPLIT not in columns:
         columns[SPLIT] = pd.Series("", index=table.index)

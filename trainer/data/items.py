@@ -42,7 +42,7 @@ PICTURE_SIZE = "picture_size"
 PICTURE_MTIME_NS = "picture_mtime_ns"
 FIXED_COLUMNS = (ID, IMAGE_PATH, LABEL, SPLIT, PICTURE_SHA256, PICTURE_SIZE, PICTURE_MTIME_NS)
 
-# The file in the catalogue, which PICTURE_* describe; IMAGE_PATH differs from it for a picture that had to be converted.
+# The file in the catalogue, which PICTURE_* describe; IMAGE_PATH is another for a picture that had to be converted.
 SOURCE_PATH = "source_path"
 
 TRAIN = "train"
@@ -97,7 +97,9 @@ def read_items(workdir: str | os.PathLike[str]) -> pd.DataFrame:
     try:
         items = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise InputError(f"expected a Parquet file at {path}, it cannot be read ({error}); run prepare again") from error
+        raise InputError(
+            f"expected a Parquet file at {path}, it cannot be read ({error}); run prepare again"
+        ) from error
     missing = [column for column in FIXED_COLUMNS if column not in items.columns]
     if missing:
         raise InputError(
@@ -106,5 +108,7 @@ def read_items(workdir: str | os.PathLike[str]) -> pd.DataFrame:
         )
     unknown = sorted(set(items[SPLIT]) - set(SPLITS))
     if unknown:
-        raise InputError(f"expected {', '.join(SPLITS)} as {SPLIT} in {path}, received {unknown[:3]}; run prepare again")
+        raise InputError(
+            f"expected {', '.join(SPLITS)} as {SPLIT} in {path}, received {unknown[:3]}; run prepare again"
+        )
     return items

@@ -13,7 +13,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-__all__ = ["UnsupportedPicture", "as_rgb", "kind_of", "open_picture"]
+__all__ = ["UnsupportedPictureError", "as_rgb", "kind_of", "open_picture"]
 
 # No vector formats: Pillow hands EPS to Ghostscript, which a picture of unknown origin must not reach.
 _FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000")
@@ -29,7 +29,7 @@ _UPRIGHT = {
 }
 
 
-class UnsupportedPicture(ValueError):
+class UnsupportedPictureError(ValueError):
     """A picture that can be read but has no agreed way to 8-bit RGB, such as one of floating-point values."""
 
 
@@ -87,13 +87,13 @@ def as_rgb(image: Image.Image) -> Image.Image:
         The picture in mode RGB. Transparent parts show white; of 16 bits the upper 8 are kept, as TensorFlow does.
 
     Raises:
-        UnsupportedPicture: its pixel values have no agreed range.
+        UnsupportedPictureError: its pixel values have no agreed range.
     """
     orientation = _orientation(image)
     if image.mode.startswith("I;16"):
         image = _upper_byte(image)
     elif image.mode in ("I", "F"):
-        raise UnsupportedPicture(f"expected 8 or 16 bits a channel, received Pillow's mode {image.mode}")
+        raise UnsupportedPictureError(f"expected 8 or 16 bits a channel, received Pillow's mode {image.mode}")
     elif image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG to be inverted, as Adobe's are
     if image.has_transparency_data:
@@ -103,7 +103,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
         try:
             image = image.convert("RGB")
         except ValueError as error:
-            raise UnsupportedPicture(f"no conversion from Pillow's mode {image.mode} to RGB") from error
+            raise UnsupportedPictureError(f"no conversion from Pillow's mode {image.mode} to RGB") from error
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 

@@ -19,7 +19,7 @@ _PLAIN_TYPES = re.compile(r"[biufcSUmMO?][0-9]{0,9}")
 
 
 def make_dtype(code: object, align: object = False, copy: object = False) -> np.dtype[Any]:
-    """A data type of its own by its code, as `numpy.dtype` in a pickle; no structured ones, which tables do not hold."""
+    """A data type of its own by its code, as `numpy.dtype` in a pickle; no structured one, which tables do not hold."""
     if not isinstance(code, str) or not _PLAIN_TYPES.fullmatch(code):
         raise pickle.UnpicklingError(f"numpy.dtype of {code!r}")
     return np.dtype(code, copy=True)

@@ -1,9 +1,9 @@
 """Reading pickles that somebody else wrote without running what they hold.
 
 A pickle is a program: it may import any function and call it. The reader here imports from a list only, and that list
-holds plain containers and the data classes of NumPy, pandas and pyarrow. The list is matched on the exact pair of module
-and name, so that no dotted name reaches from an admitted object to another one. Objects are rebuilt, never classes or
-functions changed, and NumPy's own part is checked (see `numpy_pickles`).
+holds plain containers and the data classes of NumPy, pandas and pyarrow. The list is matched on the exact pair of
+module and name, so that no dotted name reaches from an admitted object to another one. Objects are rebuilt, never
+classes or functions changed, and NumPy's own part is checked (see `numpy_pickles`).
 """
 
 from __future__ import annotations
@@ -35,47 +35,42 @@ _RENAMED = {
     "numpy.core.multiarray": "numpy._core.multiarray",
     "numpy.core.numeric": "numpy._core.numeric",
 }
-_ADMITTED: dict[str, frozenset[str]] = {
-    "builtins": frozenset(
-        ("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list")
-        + ("object", "range", "set", "slice", "str", "tuple")
-    ),
-    "collections": frozenset(("OrderedDict",)),
-    "datetime": frozenset(("date", "datetime", "time", "timedelta", "timezone")),
-    "decimal": frozenset(("Decimal",)),
-    "pandas": frozenset(
-        ("BooleanDtype", "Categorical", "CategoricalDtype", "DataFrame", "DatetimeIndex", "Float32Dtype")
-        + ("Float64Dtype", "Index", "Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype", "MultiIndex", "NA")
-        + ("RangeIndex", "Series", "StringDtype", "UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype")
-    ),
-    "pandas._libs.arrays": frozenset(("__pyx_unpickle_NDArrayBacked",)),
-    "pandas._libs.internals": frozenset(("_unpickle_block",)),
-    "pandas._libs.missing": frozenset(("NA", "_NA_pickle_workaround")),
-    "pandas._libs.tslibs.nattype": frozenset(("_nat_unpickle",)),
-    "pandas._libs.tslibs.timedeltas": frozenset(("_timedelta_unpickle",)),
-    "pandas._libs.tslibs.timestamps": frozenset(("_unpickle_timestamp",)),
-    "pandas.arrays": frozenset(
-        ("ArrowStringArray", "BooleanArray", "DatetimeArray", "FloatingArray", "IntegerArray", "StringArray")
-    ),
-    "pandas.core.arrays.boolean": frozenset(("BooleanArray", "BooleanDtype")),
-    "pandas.core.arrays.categorical": frozenset(("Categorical",)),
-    "pandas.core.arrays.datetimes": frozenset(("DatetimeArray",)),
-    "pandas.core.arrays.floating": frozenset(("Float32Dtype", "Float64Dtype", "FloatingArray")),
-    "pandas.core.arrays.integer": frozenset(
-        ("Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype", "IntegerArray")
-        + ("UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype")
-    ),
-    "pandas.core.arrays.string_": frozenset(("StringArray", "StringDtype")),
-    "pandas.core.arrays.string_arrow": frozenset(("ArrowStringArray", "ArrowStringArrayNumpySemantics")),
-    "pandas.core.dtypes.dtypes": frozenset(("CategoricalDtype",)),
-    "pandas.core.frame": frozenset(("DataFrame",)),
-    "pandas.core.indexes.base": frozenset(("Index", "_new_Index")),
-    "pandas.core.indexes.datetimes": frozenset(("DatetimeIndex", "_new_DatetimeIndex")),
-    "pandas.core.indexes.multi": frozenset(("MultiIndex",)),
-    "pandas.core.indexes.range": frozenset(("RangeIndex",)),
-    "pandas.core.internals.managers": frozenset(("BlockManager", "SingleBlockManager")),
-    "pandas.core.series": frozenset(("Series",)),
-    "pyarrow.lib": frozenset(("chunked_array", "py_buffer", "type_for_alias")),
+_INTEGERS = ("Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype")
+_UNSIGNED = ("UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype")
+_NUMBERS = (*_INTEGERS, *_UNSIGNED, "Float32Dtype", "Float64Dtype", "BooleanDtype")
+_DTYPES = (*_NUMBERS, "CategoricalDtype", "StringDtype")
+_INDEXES = ("DatetimeIndex", "Index", "MultiIndex", "RangeIndex")
+_STRINGS = ("ArrowStringArray", "ArrowStringArrayNumpySemantics", "StringArray")
+_CONTAINERS = ("bytearray", "bytes", "dict", "frozenset", "list", "range", "set", "slice", "tuple")
+_ADMITTED: dict[str, tuple[str, ...]] = {
+    "builtins": (*_CONTAINERS, "bool", "complex", "float", "int", "object", "str"),
+    "collections": ("OrderedDict",),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "pandas": (*_DTYPES, *_INDEXES, "Categorical", "DataFrame", "NA", "Series"),
+    "pandas._libs.arrays": ("__pyx_unpickle_NDArrayBacked",),
+    "pandas._libs.internals": ("_unpickle_block",),
+    "pandas._libs.missing": ("NA", "_NA_pickle_workaround"),
+    "pandas._libs.tslibs.nattype": ("_nat_unpickle",),
+    "pandas._libs.tslibs.timedeltas": ("_timedelta_unpickle",),
+    "pandas._libs.tslibs.timestamps": ("_unpickle_timestamp",),
+    "pandas.arrays": (*_STRINGS, "BooleanArray", "DatetimeArray", "FloatingArray", "IntegerArray"),
+    "pandas.core.arrays.boolean": ("BooleanArray", "BooleanDtype"),
+    "pandas.core.arrays.categorical": ("Categorical",),
+    "pandas.core.arrays.datetimes": ("DatetimeArray",),
+    "pandas.core.arrays.floating": ("Float32Dtype", "Float64Dtype", "FloatingArray"),
+    "pandas.core.arrays.integer": (*_INTEGERS, *_UNSIGNED, "IntegerArray"),
+    "pandas.core.arrays.string_": ("StringArray", "StringDtype"),
+    "pandas.core.arrays.string_arrow": ("ArrowStringArray", "ArrowStringArrayNumpySemantics"),
+    "pandas.core.dtypes.dtypes": ("CategoricalDtype",),
+    "pandas.core.frame": ("DataFrame",),
+    "pandas.core.indexes.base": ("Index", "_new_Index"),
+    "pandas.core.indexes.datetimes": ("DatetimeIndex", "_new_DatetimeIndex"),
+    "pandas.core.indexes.multi": ("MultiIndex",),
+    "pandas.core.indexes.range": ("RangeIndex",),
+    "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
+    "pandas.core.series": ("Series",),
+    "pyarrow.lib": ("chunked_array", "py_buffer", "type_for_alias"),
 }
 
 
@@ -118,20 +113,23 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A pickle asked for something outside the list."""
 
 
-class _DataUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
-    # The unpickler in Python, as pandas.read_pickle has it: the one in C does not let us see what BUILD changes.
-    dispatch = pickle._Unpickler.dispatch.copy()  # type: ignore[attr-defined]
+# The unpickler in Python, as pandas.read_pickle has it: the one in C does not let us see what BUILD changes.
+_PythonUnpickler: Any = vars(pickle)["_Unpickler"]
+
+
+class _DataUnpickler(_PythonUnpickler):
+    dispatch = _PythonUnpickler.dispatch.copy()
 
     def find_class(self, module: str, name: str) -> Any:
         module = _RENAMED.get(module, module)
         if (module, name) in _STAND_INS:
             return _STAND_INS[module, name]
         if name not in _ADMITTED.get(module, ()):
-            raise _Refused(f"{module}.{name}")
+            raise _RefusedError(f"{module}.{name}")
         return super().find_class(module, name)
 
     def load_build(self) -> None:
@@ -141,7 +139,7 @@ class _DataUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         elif isinstance(target, np.ndarray):
             build_array(target, self.stack.pop())
         elif isinstance(target, type) or inspect.isroutine(target):
-            raise _Refused(f"a change of {getattr(target, '__name__', target)}")  # would last beyond this pickle
+            raise _RefusedError(f"a change of {getattr(target, '__name__', target)}")  # would last beyond this pickle
         else:
             super().load_build()
 
@@ -164,7 +162,7 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         with open(path, "rb") as file:
             return _DataUnpickler(file, fix_imports=False).load()
-    except _Refused as error:
+    except _RefusedError as error:
         raise InputError(
             f"expected a pickle of plain, NumPy or pandas data in {path}, it asks for {error}, which is refused since "
             "a pickle can run anything; save the table as Parquet or CSV instead"

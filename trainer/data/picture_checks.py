@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,14 +31,14 @@ def find_pictures(paths: Sequence[str]) -> pd.DataFrame:
         paths: absolute paths.
 
     Returns:
-        One row a path, in order: `source_path`, `size` (bytes), `mtime_ns`, `missing` (bool) and `reason`, a `Rejection`
-        for what is there and cannot be opened as a file.
+        One row a path, in order: `source_path`, `size` (bytes), `mtime_ns`, `missing` (bool) and `reason`, a
+        `Rejection` for what is there and cannot be opened as a file.
     """
     rows = []
     for path in paths:
         size, mtime, missing, reason = 0, 0, False, ""
         try:
-            status = os.stat(path)
+            status = Path(path).stat()
         except (FileNotFoundError, NotADirectoryError):
             missing = True
         except (OSError, ValueError):
@@ -87,8 +86,8 @@ class PictureChecks:
             fresh = self._journal.read()
         known = fresh[fresh["source_path"].isin(openable["source_path"])]
         closed = found[found["reason"] != ""].drop_duplicates("source_path")
-        others = pd.DataFrame([PictureRecord(path, size, mtime, reason) for path, size, mtime, reason in zip(
-            closed["source_path"], closed["size"], closed["mtime_ns"], closed["reason"], strict=True)])
+        columns = (closed[name] for name in ("source_path", "size", "mtime_ns", "reason"))
+        others = pd.DataFrame([PictureRecord(*values) for values in zip(*columns, strict=True)])
         return pd.concat([known, others], ignore_index=True) if len(others) else known.reset_index(drop=True)
 
     def _fresh(self, openable: pd.DataFrame) -> pd.DataFrame:
@@ -125,13 +124,13 @@ class PictureChecks:
             yield from pool(delayed(check_pictures)(batch, self._folder, self._max_pixels) for batch in batches)
         except TerminatedWorkerError as error:
             raise InputError(
-                "a process that checks pictures was ended from outside, most often for lack of memory; lower data.workers "
-                "or data.max_pixels and run again: what was checked is kept"
+                "a process that checks pictures was ended from outside, most often for lack of memory; lower "
+                "data.workers or data.max_pixels and run again: what was checked is kept"
             ) from error
 
 
 def _is_there(path: str, size: int) -> bool:
     try:
-        return os.stat(path).st_size == size
+        return Path(path).stat().st_size == size
     except OSError:
         return False

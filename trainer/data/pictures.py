@@ -15,7 +15,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from trainer.data.normalise import UnsupportedPicture, as_rgb, kind_of, open_picture
+from trainer.data.normalise import UnsupportedPictureError, as_rgb, kind_of, open_picture
 from trainer.files import atomic_path
 
 __all__ = ["COLOUR_BYTES", "HASH_BYTES", "PictureRecord", "Rejection", "check_picture", "check_pictures"]
@@ -141,7 +141,7 @@ def _decode(content: bytes, max_pixels: int) -> tuple[Image.Image, str] | Reject
 
 
 def _reason(error: Exception, content: bytes) -> Rejection:
-    if isinstance(error, UnsupportedPicture):
+    if isinstance(error, UnsupportedPictureError):
         return Rejection.UNSUPPORTED
     if isinstance(error, UnidentifiedImageError):
         meant = content.startswith(_SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")

@@ -30,10 +30,10 @@ def keep_labels(rows: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
             near = difflib.get_close_matches(label, sorted(there), n=1, cutoff=0.0)
             nearest = f"the nearest is {near[0]!r}" if near else "there are no rows at all"
             raise InputError(
-                f"data.selection.labels: expected labels of the catalogue, received {label!r}, which no selected row has; "
-                f"{nearest}"
+                f"data.selection.labels: expected labels of the catalogue, received {label!r}, which no selected row "
+                f"has; {nearest}"
             )
-    return rows[rows[LABEL].isin(labels)]
+    return rows[rows[LABEL].isin(labels)].reset_index(drop=True)
 
 
 def keep_most_frequent(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:

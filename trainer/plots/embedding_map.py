@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
+from matplotlib.collections import PathCollection
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
@@ -68,7 +69,9 @@ def plot_embedding_map(
         sampled = f"{len(rows):,} of {len(table):,}" if len(rows) < len(table) else f"{len(rows):,}"
         title = f"{'PCA' if method == 'pca' else 't-SNE'} of {sampled} embeddings, by {attribute}"
         figure.suptitle(title, x=0.01, horizontalalignment="left")
-        figure.legend(loc="outside right upper", markerscale=2, title=attribute, alignment="left")
+        legend = figure.legend(loc="outside right upper", title=attribute, alignment="left")
+        for handle in legend.legend_handles:
+            cast(PathCollection, handle).set_sizes([40])
     return Path(path)
 
 
@@ -123,8 +126,6 @@ def _scatter(axes: Any, points: np.ndarray, classes: np.ndarray) -> None:
 
 
 def _label(axes: Any, names: list[str], method: Method) -> None:
-    if axes.name != "3d":
-        axes.set_aspect("equal", adjustable="datalim")
     if method == "tsne":  # its coordinates carry no scale
         if axes.name == "3d":
             axes.set(xticklabels=[], yticklabels=[], zticklabels=[])
@@ -135,3 +136,5 @@ def _label(axes: Any, names: list[str], method: Method) -> None:
     if len(names) == 3:
         axes.set(zlabel=names[2])
         axes.locator_params(nbins=5)
+    else:
+        axes.set_aspect("equal", adjustable="datalim")

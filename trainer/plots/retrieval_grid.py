@@ -39,8 +39,7 @@ def plot_retrieval_grid(
 
     The best queries are those with the most right neighbours, the most similar ones first; the worst those with the
     fewest, again the most similar first, since an error made with confidence teaches most; of each label one before any
-    label is shown twice. A query whose label no
-    gallery item but itself carries cannot succeed and is shown among the random ones only.
+    is shown twice. A query whose label no other gallery item carries cannot succeed: it is shown as a random one only.
 
     Args:
         queries: the table that `result.queries` counts in, with the attribute `image_path`.
@@ -77,10 +76,10 @@ def plot_retrieval_grid(
         for line, (kind, at) in zip(grid, chosen, strict=True):
             query = result.queries[at]
             _show(line[0], queries, query, f"{kind}\n{_name(queries, query)}", None)
-            for axes, row, score, is_right in zip(
-                line[1:], result.rows[at], result.scores[at], right[at], strict=False
-            ):
-                _show(axes, gallery, row, f"{score:.3f}\n{_name(gallery, row)}", bool(is_right))
+            for rank, axes in enumerate(line[1:]):
+                row = result.rows[at, rank]
+                title = f"{result.scores[at, rank]:.3f}\n{_name(gallery, row)}"
+                _show(axes, gallery, row, title, bool(right[at, rank]))
         figure.suptitle("query, then its nearest: similarity and label; green solid is right, red dashed is wrong")
     return Path(path)
 

@@ -64,12 +64,18 @@ class CosineBlocks:
         Returns:
             `[q, stop - start]` float32, minus infinity for the row left out. The next call overwrites it.
         """
-        unit_gallery = self._gallery[start:stop] / self._gallery_norms[start:stop, None]
-        shape = (len(unit_queries), len(unit_gallery))
+        vectors, norms = self._gallery[start:stop], self._gallery_norms[start:stop]
+        # Scaling the rows costs D divisions for each, scaling their scores as many as there are queries.
+        few = len(unit_queries) < vectors.shape[1]
+        if not few:
+            vectors = vectors / norms[:, None]
+        shape = (len(unit_queries), len(vectors))
         size = shape[0] * shape[1]
         if self._buffer.size < size:
             self._buffer = np.empty(size, dtype=np.float32)
-        scores: np.ndarray = np.matmul(unit_queries, unit_gallery.T, out=self._buffer[:size].reshape(shape))
+        scores: np.ndarray = np.matmul(unit_queries, vectors.T, out=self._buffer[:size].reshape(shape))
+        if few:
+            scores /= norms
         if self._exclude is not None:
             column = self._exclude[rows] - start
             inside = np.flatnonzero((column >= 0) & (column < shape[1]))

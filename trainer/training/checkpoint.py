@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,21 +46,27 @@ class Progress:
     finished: bool = False
 
 
-def save_checkpoint(model: keras.Model, path: str | Path, progress: Progress | None = None, **facts: Any) -> None:
+def save_checkpoint(
+    model: keras.Model, path: str | Path, progress: Progress | None = None, facts: Mapping[str, Any] | None = None
+) -> None:
     """Writes a `.keras` file in one step: the model, its optimiser if it is compiled, the progress, other facts.
 
     Args:
         model: what to save.
         path: ends in `.keras`.
         progress: how far its training had come.
-        **facts: JSON values about the model, such as its label names.
+        facts: JSON values about the model, such as its label names.
 
     Raises:
         InputError: the disk is full or the folder cannot be written; the former file is whole.
     """
     with atomic_path(path) as aside:
         model.save(aside)
-        record = {"progress": dataclasses.asdict(progress) if progress else None, **facts}
+        record = {
+            "progress": dataclasses.asdict(progress) if progress else None,
+            "random_states": {path: state.numpy().tolist() for path, state in _random_states(model).items()},
+            **(facts or {}),
+        }
         with zipfile.ZipFile(aside, "a") as archive:
             archive.writestr(_MEMBER, json.dumps(record))
 
@@ -91,10 +98,23 @@ def read_progress(path: str | Path) -> Progress | None:
     return Progress(**record)
 
 
+def _random_states(model: keras.Model) -> dict[str, keras.Variable]:
+    """The states of dropout's seed generators, which Keras leaves out of its files."""
+    saved = {id(weight) for weight in model.weights}
+    return {variable.path: variable for variable in model.variables if id(variable) not in saved}
+
+
 def restore(model: keras.Model, path: str | Path) -> None:
-    """Puts a checkpoint's weights, and its optimiser's where the model is compiled, into a model built the same way."""
+    """Puts a checkpoint's weights, and its optimiser's where the model is compiled, into a model built the same way.
+
+    Raises:
+        InputError: the checkpoint is of another model.
+    """
+    states = _random_states(model)
     try:
         model.load_weights(path)
+        for name, state in read_record(path).get("random_states", {}).items():
+            states[name].assign(state)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not fit the model that is configured ({reason}); remove it to start anew") from error

@@ -12,7 +12,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class StageData:
     batches: Callable[[Share, int], tf.data.Dataset]
     count: int
     class_counts: np.ndarray
-    validation: tf.data.Dataset | None
+    validation: Iterable[dict[str, Any]] | None
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -152,6 +152,8 @@ class _StageRun:
         return progress.history
 
     def _train(self, progress: Progress, interrupt: Interrupt) -> Progress:
+        if not progress.best and progress.batch == 0:
+            progress = self._judge_start(progress)
         iterator = iter(self._stream(progress.batch))
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard")) if self.chief else None
         while not progress.finished:
@@ -162,6 +164,16 @@ class _StageRun:
                 raise KeyboardInterrupt
             progress = self._end_of_epoch(progress, writer)
         return progress
+
+    def _judge_start(self, progress: Progress) -> Progress:
+        """Where training never gets better than the start, the start is the best."""
+        figures = self._validate()
+        if not figures:
+            return progress
+        if self.chief:
+            save_checkpoint(self.model, self.folder / "best.keras")
+        _log.info("%s starts at %s", self.name, _shown(figures))
+        return dataclasses.replace(progress, best=(figures["val_accuracy"], -figures["val_loss"]))
 
     def _wait_for_all(self) -> None:
         # The chief has written the best checkpoint that every worker is about to read.
@@ -284,7 +296,7 @@ class _StageRun:
             return {}
         loss = right = count = 0.0
         for batch in self.data.validation:
-            labels = batch["label"].numpy()
+            labels = np.asarray(batch["label"])
             logits = np.asarray(self.predict(batch["image"])["logits"], np.float64)
             shifted = logits - logits.max(axis=1, keepdims=True)
             log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -310,5 +322,9 @@ class _StageRun:
             for name, value in row.items():
                 tf.summary.scalar(name, value)
         writer.flush()
-        shown = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k in ("loss", "accuracy", "val_loss", "val_accuracy"))
-        _log.info("%s epoch %d/%d: %s (%.1f s)", self.name, row["epoch"], self.stage.epochs, shown, row["seconds"])
+        _log.info("%s epoch %d/%d: %s (%.1f s)", self.name, row["epoch"], self.stage.epochs, _shown(row), row["seconds"])
+
+
+def _shown(row: dict[str, float]) -> str:
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    return ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)

@@ -24,8 +24,8 @@ class Predictor:
         self._strategy = strategy or tf.distribute.get_strategy()
         self._forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
         self._distributed = tf.function(lambda shares: self._strategy.run(self._forward, args=(shares,)))
-        context = self._strategy.extended
-        self._replicas = len(getattr(context, "worker_devices", ("only",)))
+        several = self._strategy.num_replicas_in_sync > 1
+        self._replicas = len(self._strategy.extended.worker_devices) if several else 1
 
     def __call__(self, batch: Any) -> Any:
         """The model's answer, as NumPy, for a batch of tensors or arrays with the same first dimension."""

@@ -41,6 +41,8 @@ def train_models(run: RunContext) -> None:
     """
     backbones = dict(run.pretrained)
     _check_rules(run, backbones)
+    if not run.config.train.finetune.epochs:
+        run.features.features(backbones, run.items)  # each picture is decoded once for all that follows
     for name in run.config.model.backbones:
         if name in run.config.model.names or run.config.train.finetune.epochs:
             backbones[name] = _backbone_model(run, name, backbones[name])
@@ -188,5 +190,5 @@ def _finish(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: 
         return
     with run.strategy.scope():
         model = compose(parts, head, run.config.model.image_size, name)
-    save_checkpoint(model, path, Progress(key, finished=True), model=name, labels=list(run.labels))
+    save_checkpoint(model, path, Progress(key, finished=True), {"model": name, "labels": list(run.labels)})
     _log.info("%s: %s", name, path)
