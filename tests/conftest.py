@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_root() -> Path:
-    """The folder with the real catalogue and real weights, named by SHOPPIN_SHARED; tests that need it are skipped without."""
+    """The folder with the real catalogue and weights, named by SHOPPIN_SHARED; without it such tests are skipped."""
     value = os.environ.get("SHOPPIN_SHARED")
     if not value:
         pytest.skip("SHOPPIN_SHARED does not name a folder with the real catalogue and weights")

@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, job in JOBS.items():
         sub = jobs.add_parser(name, help=job.summary, description=job.summary[0].upper() + job.summary[1:] + ".")
         sub.add_argument("--config", type=Path, metavar="FILE", required=True, help="YAML configuration, see configs/")
-        sub.add_argument("--workdir", type=Path, metavar="DIR", help="folder of this run; default: runs/<config's name>")
+        sub.add_argument(
+            "--workdir", type=Path, metavar="DIR", help="folder of this run; default: runs/<config's name>"
+        )
         sub.add_argument(
             "--set",
             dest="changes",
@@ -68,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one job and answers the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr
+    )
     logging.captureWarnings(True)
     for noisy in ("py.warnings", "absl", "tensorflow", "h5py", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -85,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception:  # whatever is left is our fault: say so, and give what a report needs
         traceback.print_exc()
-        print("error: this is a fault of shoppin, not of your input; please report it with the lines above", file=sys.stderr)
+        print(
+            "error: this is a fault of shoppin, not of your input; please report it with the lines above",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -135,7 +135,9 @@ class SplitsConfig(_Section):
     def _whole(self) -> SplitsConfig:
         total = self.train + self.validation + self.test
         if abs(total - 1.0) > 1e-6 or min(self.train, self.test) <= 0.0:
-            raise ValueError(f"train, validation and test must add up to 1, train and test above 0; they give {total:g}")
+            raise ValueError(
+                f"train, validation and test must add up to 1, train and test above 0; they give {total:g}"
+            )
         return self
 
 
@@ -207,7 +209,8 @@ class ResNet50Config(_Section):
 
 class HubVitConfig(_Section):
     """Attributes:
-    handle: folder of a TF2 reusable SavedModel, a TF Hub address, or a Kaggle handle (`owner/model/framework/variation`).
+    handle: folder of a TF2 reusable SavedModel, a TF Hub address, or a Kaggle handle
+        (`owner/model/framework/variation`).
     value_range: what the module expects pixel values 0 and 255 to become.
     """
 

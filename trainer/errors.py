@@ -1,8 +1,8 @@
 """The errors a person can mend, apart from the ones that are ours.
 
-    Exception
-    └── InputError          the user's input: exit code 2, one line, no traceback
-        └── ConfigError     a key of the configuration
+Exception
+└── InputError          the user's input: exit code 2, one line, no traceback
+    └── ConfigError     a key of the configuration
 """
 
 from __future__ import annotations

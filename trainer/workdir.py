@@ -52,7 +52,9 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--workdir: cannot make {workdir} ({error.strerror}); give a folder that can be written") from error
+        raise InputError(
+            f"--workdir: cannot make {workdir} ({error.strerror}); give a folder that can be written"
+        ) from error
     worker = _worker_index()
     if config.train.distribution == "multi_worker" and worker > 0:
         yield
@@ -63,7 +65,9 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
         write_text(workdir / "config.yaml", as_yaml(config))
         write_json(workdir / "run.json", _facts(config, command))
     except Timeout as error:
-        raise InputError(f"--workdir: another run is at work in {workdir}; wait for it or give another folder") from error
+        raise InputError(
+            f"--workdir: another run is at work in {workdir}; wait for it or give another folder"
+        ) from error
     except OSError as error:
         raise InputError(f"--workdir: {workdir} cannot be written ({error.strerror}); give another folder") from error
     try:

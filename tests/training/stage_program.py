@@ -25,7 +25,9 @@ def main(options: dict[str, Any]) -> None:
 
     if options.get("logical_cpus"):
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * options["logical_cpus"])
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * options["logical_cpus"]
+        )
     strategy = build_strategy(options.get("distribution", "none"))
     keras.config.set_dtype_policy(options.get("precision", "float32"))
     keras.utils.set_random_seed(3)
@@ -40,17 +42,23 @@ def main(options: dict[str, Any]) -> None:
 
     with strategy.scope():
         images = keras.Input((16, 16, 3), dtype="uint8")
-        features = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv")(keras.layers.Rescaling(1 / 255)(images))
+        features = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv")(
+            keras.layers.Rescaling(1 / 255)(images)
+        )
         features = keras.layers.GlobalAveragePooling2D()(features)
         features = keras.layers.Dropout(options.get("dropout", 0.0), name="dropout")(features)
-        embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(keras.layers.Dense(8, name="projection")(features))
+        embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(
+            keras.layers.Dense(8, name="projection")(features)
+        )
         logits = keras.layers.Dense(3, dtype="float32", name="classifier")(embedding)
         model = keras.Model(images, {"embedding": embedding, "logits": logits}, name="small")
         # The replicas of a mirrored variable may draw different starts.
         starts = np.random.default_rng(1)
         model.set_weights([starts.normal(0, 0.2, w.shape) if w.dtype != "uint32" else w.numpy() for w in model.weights])
 
-    stage = StageConfig(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "clip_norm": 0.5, **options.get("stage", {})})
+    stage = StageConfig(
+        **{"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "clip_norm": 0.5, **options.get("stage", {})}
+    )
     augmentation = Augmentation(AugmentationConfig(**options.get("augmentation", {"crop": 0.6})), 16, seed=5)
     kill_at = options.get("kill_at")
     reads = 0
@@ -72,7 +80,9 @@ def main(options: dict[str, Any]) -> None:
         np.bincount(labels),
         validation,
     )
-    history = train_stage("small/finetune", model, stage, data, Path(options["folder"]), options.get("key", "k"), strategy)
+    history = train_stage(
+        "small/finetune", model, stage, data, Path(options["folder"]), options.get("key", "k"), strategy
+    )
     answer = {
         "history": [{k: v for k, v in row.items() if k != "seconds"} for row in history],
         "weights": [float(np.abs(w.numpy()).sum()) for w in model.trainable_weights],

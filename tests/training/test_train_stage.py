@@ -46,7 +46,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_stage_learns(uninterrupted: dict[str, Any]) -> None:
     losses = [row["loss"] for row in uninterrupted["history"]]
     assert losses[-1] < losses[0] - 0.05
-    assert set(uninterrupted["history"][0]) >= {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert set(uninterrupted["history"][0]) >= {
+        "epoch",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+    }
 
 
 @pytest.mark.parametrize(("signal", "code"), [("SIGKILL", -9), ("SIGINT", 130)])

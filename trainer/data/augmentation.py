@@ -112,9 +112,7 @@ def _picture_layers(config: AugmentationConfig, image_size: int) -> list[keras.l
         )
     if config.rand_augment > 0.0:
         layers.append(
-            keras_cv.layers.RandAugment(
-                value_range=(0, 255), augmentations_per_image=2, magnitude=config.rand_augment
-            )
+            keras_cv.layers.RandAugment(value_range=(0, 255), augmentations_per_image=2, magnitude=config.rand_augment)
         )
     return layers
 

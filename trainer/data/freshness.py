@@ -44,8 +44,9 @@ def with_true_hashes(items: pd.DataFrame) -> pd.DataFrame:
                 with open(source, "rb") as file:
                     changed[index] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise InputError(f"{source} was there when prepare ran and cannot be read now ({error.strerror}); "
-                             "run prepare again") from error
+            raise InputError(
+                f"{source} was there when prepare ran and cannot be read now ({error.strerror}); run prepare again"
+            ) from error
     if not changed:
         return items
     _log.warning("%d pictures have changed since prepare, such as %s", len(changed), sources[next(iter(changed))])

@@ -150,7 +150,8 @@ def feature_batches(
     def read(rows: tf.Tensor) -> dict[str, tf.Tensor | dict[str, tf.Tensor]]:
         found = tf.numpy_function(lambda r: [gather(r)[part] for part in parts], [rows], [tf.float32] * len(parts))
         features = {
-            part: tf.ensure_shape(values, (share.per_replica, widths[part])) for part, values in zip(parts, found, strict=True)
+            part: tf.ensure_shape(values, (share.per_replica, widths[part]))
+            for part, values in zip(parts, found, strict=True)
         }
         return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes)}
 

@@ -2,8 +2,8 @@
 
 keras-cv draws from global, stateful generators. In a `tf.data` map that means: either one picture after the other, or
 another result every time; and never the same picture again when a run goes on from a checkpoint. Here the layers are
-traced once with every draw replaced by TensorFlow's stateless one, seeded by (run's seed, position of the picture in the
-stream, number of the draw). So pictures are augmented in parallel, in any order, on any number of workers, and picture
+traced once with every draw replaced by TensorFlow's stateless one, seeded by (run's seed, position of the picture in
+the stream, number of the draw). So pictures are augmented in parallel, in any order, on any number of workers, and picture
 number n of a run is always the same.
 """
 
@@ -57,7 +57,9 @@ class SeededDraws:
         self._count += 1
         return tf.random.fold_in(self._seed, self._count)
 
-    def uniform(self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = tf.float32, name: Any = None) -> Any:
+    def uniform(
+        self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = tf.float32, name: Any = None
+    ) -> Any:
         """As `tf.random.Generator.uniform`."""
         maxval = 1 if maxval is None else maxval
         return tf.random.stateless_uniform(shape, self._next(), minval=minval, maxval=maxval, dtype=dtype)
@@ -66,7 +68,9 @@ class SeededDraws:
         """As `tf.random.Generator.normal`."""
         return tf.random.stateless_normal(shape, self._next(), mean=mean, stddev=stddev, dtype=dtype)
 
-    def _uniform(self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = tf.float32, seed: Any = None) -> Any:
+    def _uniform(
+        self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = tf.float32, seed: Any = None
+    ) -> Any:
         return self.uniform(shape, minval, maxval, dtype)
 
     def _normal(self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = tf.float32, seed: Any = None) -> Any:

@@ -62,7 +62,8 @@ def split_items(items: pd.DataFrame, groups: np.ndarray, splits: SplitsConfig, s
     Raises:
         InputError: a label has too few items, a side is empty, or the source's split cannot be read.
     """
-    labels, names = pd.factorize(items[LABEL])
+    # Sorted, as scikit-learn numbers them: its draws depend on the order.
+    labels, names = pd.factorize(items[LABEL], sort=True)
     shares = np.array([splits.train, splits.validation, splits.test])
     if splits.by == "source":
         before = _of_source(items[SPLIT])
@@ -70,7 +71,7 @@ def split_items(items: pd.DataFrame, groups: np.ndarray, splits: SplitsConfig, s
         if not (after == _VALIDATION).any() and splits.validation > 0:
             part = np.flatnonzero(after == _TRAIN)
             within = np.array([splits.train, splits.validation, 0.0]) / (splits.train + splits.validation)
-            own, kept = pd.factorize(labels[part])
+            own, kept = pd.factorize(labels[part], sort=True)
             divided, _ = _by_ratio(own, groups[part], within, names[kept], seed)
             after[part] = divided
             before[part[divided == _VALIDATION]] = _VALIDATION
@@ -178,7 +179,7 @@ def _of_source(split: pd.Series) -> np.ndarray:
             f"data.splits.by=source: expected train, validation or test as every item's split, received {what} for "
             f"{without} items; mend the source or set data.splits.by=ratio"
         )
-    return folded.map(_SPELLINGS).map(SPLITS.index).to_numpy(dtype=np.int64)
+    return np.array([SPLITS.index(_SPELLINGS[name]) for name in folded], np.int64)
 
 
 def _to_the_measured_side(sides: np.ndarray, groups: np.ndarray) -> np.ndarray:

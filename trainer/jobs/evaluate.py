@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ def _tables(config: Config, workdir: Path) -> Iterator[tuple[str, Callable[[], E
 
     context = RunContext.open(config, workdir)
     for baseline in config.evaluate.baselines:
-        yield baseline, lambda: _raw_pixels(context.items)
+        yield baseline, partial(_raw_pixels, context.items)
     for name in config.model.names:
-        yield name, lambda name=name: embedding_table(context, name)
+        yield name, partial(embedding_table, context, name)
 
 
 def _raw_pixels(items: pd.DataFrame) -> EmbeddingTable:

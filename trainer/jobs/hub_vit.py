@@ -111,7 +111,9 @@ def _from_scratch(options: argparse.Namespace) -> Any:
 def _check(options: argparse.Namespace) -> None:
     for name in ("image_size", "patch_size", "layers", "heads", "width"):
         if getattr(options, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, received {getattr(options, name)}")
+            raise InputError(
+                f"--{name.replace('_', '-')}: expected a number above 0, received {getattr(options, name)}"
+            )
     if options.image_size % options.patch_size:
         raise InputError(
             f"--image-size: expected a multiple of --patch-size {options.patch_size}, received {options.image_size}"

@@ -51,7 +51,9 @@ def _model_plots(config: Config, name: str, table: EmbeddingTable, folder: Path)
     print(f"neighbours: {grid}")
     if "predicted_label" not in table.attributes:
         return
-    plot_confusion(confusion_matrix(table.labels, table.attributes["predicted_label"]), folder / f"confusion-{name}.png")
+    plot_confusion(
+        confusion_matrix(table.labels, table.attributes["predicted_label"]), folder / f"confusion-{name}.png"
+    )
     for method in ("pca", "tsne") if config.evaluate.tsne else ("pca",):
         for dimensions in (2, 3):
             path = folder / f"map-{name}-{method}-{dimensions}d.png"

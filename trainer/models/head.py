@@ -13,7 +13,9 @@ from trainer.models.standardisation import Standardisation
 __all__ = ["build_concatenation_head", "build_head", "compose"]
 
 
-def build_head(widths: Mapping[str, int], num_classes: int, embedding_dim: int = 256, name: str = "head") -> keras.Model:
+def build_head(
+    widths: Mapping[str, int], num_classes: int, embedding_dim: int = 256, name: str = "head"
+) -> keras.Model:
     """Standardise each part, bring each to unit length, concatenate, project, bring to unit length, classify.
 
     Standardising and scaling each part first is what makes fusing pay: unscaled, the wider backbone's features drown
@@ -50,7 +52,9 @@ def build_concatenation_head(widths: Mapping[str, int], num_classes: int, name: 
     """
     inputs = {part: keras.Input((width,), name=part) for part, width in widths.items()}
     features = list(inputs.values())
-    joined = keras.layers.Concatenate(dtype="float32", name="concatenation")(features) if len(features) > 1 else features[0]
+    joined = (
+        keras.layers.Concatenate(dtype="float32", name="concatenation")(features) if len(features) > 1 else features[0]
+    )
     embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(joined)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="classifier")(joined)
     return keras.Model(inputs, {"embedding": embedding, "logits": logits}, name=name)

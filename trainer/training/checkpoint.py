@@ -117,7 +117,9 @@ def restore(model: keras.Model, path: str | Path) -> None:
             states[name].assign(state)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: does not fit the model that is configured ({reason}); remove it to start anew") from error
+        raise InputError(
+            f"{path}: does not fit the model that is configured ({reason}); remove it to start anew"
+        ) from error
 
 
 def load_model(path: str | Path) -> keras.Model:

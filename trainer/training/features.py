@@ -23,7 +23,7 @@ from trainer.data.pipeline import picture_batches
 from trainer.data.row_store import RowStore, row_key
 from trainer.errors import InputError
 
-__all__ = ["PLAIN", "MIRRORED", "FeatureRows", "FeatureStores", "backbone_digest"]
+__all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest"]
 
 _log = logging.getLogger(__name__)
 
@@ -129,15 +129,15 @@ class FeatureStores:
         for name, places in missing.items():
             if len(places):
                 together.setdefault(tuple(places), []).append(name)
-        for places, names in together.items():
+        for chosen, names in together.items():
             run = _extraction({name: backbones[name] for name in names}, view)
-            paths = items[IMAGE_PATH].iloc[list(places)].tolist()
+            paths = items[IMAGE_PATH].iloc[list(chosen)].tolist()
             batches = picture_batches(paths, items_size(backbones[names[0]]), self.batch_size)
             with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
                 for batch in _readable(batches):
                     rows = batch["row"].numpy()
                     for name, values in run(batch["image"]).items():
-                        stores[name].append([keys[places[row]] for row in rows], values.numpy())
+                        stores[name].append([keys[chosen[row]] for row in rows], values.numpy())
                     bar.update(len(rows))
 
 
@@ -146,7 +146,9 @@ def _readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
         yield from batches
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError) as error:
         reason = " ".join(str(error.message).split())[:200]
-        raise InputError(f"a picture that prepare could read cannot be read now ({reason}); run prepare again") from error
+        raise InputError(
+            f"a picture that prepare could read cannot be read now ({reason}); run prepare again"
+        ) from error
 
 
 def items_size(backbone: keras.Model) -> int:

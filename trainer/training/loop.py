@@ -178,9 +178,7 @@ class _StageRun:
     def _wait_for_all(self) -> None:
         # The chief has written the best checkpoint that every worker is about to read.
         if self.strategy.num_replicas_in_sync > 1:
-            together = tf.function(
-                lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.constant(1.0))
-            )
+            together = tf.function(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.constant(1.0)))
             self.strategy.run(together)
 
     def _stream(self, first_batch: int) -> Any:
@@ -237,7 +235,11 @@ class _StageRun:
             loss = tf.reduce_sum(weighted) / pictures + share
             scaled = self.optimizer.scale_loss(loss)
         right = tf.equal(tf.argmax(logits, 1), tf.argmax(labels, 1))
-        figures = [tf.reduce_sum(weighted), tf.reduce_sum(tf.cast(right, tf.float32)), tf.cast(tf.shape(labels)[0], tf.float32)]
+        figures = [
+            tf.reduce_sum(weighted),
+            tf.reduce_sum(tf.cast(right, tf.float32)),
+            tf.cast(tf.shape(labels)[0], tf.float32),
+        ]
         return tape.gradient(scaled, [weight.value for weight in self.weights]), tf.stack(figures)
 
     def _clipped(self, gradients: list[Any]) -> list[Any]:
@@ -322,7 +324,9 @@ class _StageRun:
             for name, value in row.items():
                 tf.summary.scalar(name, value)
         writer.flush()
-        _log.info("%s epoch %d/%d: %s (%.1f s)", self.name, row["epoch"], self.stage.epochs, _shown(row), row["seconds"])
+        _log.info(
+            "%s epoch %d/%d: %s (%.1f s)", self.name, row["epoch"], self.stage.epochs, _shown(row), row["seconds"]
+        )
 
 
 def _shown(row: dict[str, float]) -> str:

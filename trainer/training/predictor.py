@@ -41,4 +41,6 @@ class Predictor:
 
         answers = self._distributed(self._strategy.experimental_distribute_values_from_function(portion))
         local = self._strategy.experimental_local_results
-        return tf.nest.map_structure(lambda answer: np.concatenate([part.numpy() for part in local(answer)])[:size], answers)
+        return tf.nest.map_structure(
+            lambda answer: np.concatenate([part.numpy() for part in local(answer)])[:size], answers
+        )

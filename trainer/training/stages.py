@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -16,7 +15,7 @@ import tensorflow as tf
 from trainer.config import StageConfig
 from trainer.data.augmentation import Augmentation
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256, TRAIN, VALIDATION
-from trainer.data.pipeline import Share, decode_picture, feature_batches, picture_batches, training_batches
+from trainer.data.pipeline import Share, feature_batches, picture_batches, training_batches
 from trainer.data.row_store import RowStore, row_key
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.head import compose
@@ -24,7 +23,7 @@ from trainer.models.registry import build_model_head, parts_of
 from trainer.training.checkpoint import Progress, read_progress, save_checkpoint
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest
 from trainer.training.head_start import HeadFeatures, start_head
-from trainer.training.loop import StageData, named_weights, train_stage
+from trainer.training.loop import StageData, train_stage
 from trainer.training.optimizer import check_rules
 from trainer.training.run_context import RunContext, digest
 
