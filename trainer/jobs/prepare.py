@@ -211,7 +211,7 @@ def _is_as_before(items: pd.DataFrame, report: dict[str, Any], workdir: Path) ->
             _plot(workdir, column).is_file() for column in _plotted(items)
         )
         return written and former == report and read_items(workdir).equals(items)
-    except (OSError, ValueError, KeyError, AttributeError):  # missing, torn, or somebody else's
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing, torn, or somebody else's
         return False
 
 

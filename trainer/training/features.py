@@ -84,6 +84,7 @@ class FeatureStores:
     def __init__(self, root: str | Path, batch_size: int = 32) -> None:
         self.root = Path(root)
         self.batch_size = batch_size
+        self._forward: dict[tuple[str, ...], tuple[Mapping[str, keras.Model], Any]] = {}
 
     def features(
         self, backbones: Mapping[str, keras.Model], items: pd.DataFrame, view: str = PLAIN
@@ -130,7 +131,7 @@ class FeatureStores:
             if len(places):
                 together.setdefault(tuple(places), []).append(name)
         for chosen, names in together.items():
-            run = _extraction({name: backbones[name] for name in names}, view)
+            run = self._extraction({name: backbones[name] for name in names}, view)
             paths = items[IMAGE_PATH].iloc[list(chosen)].tolist()
             batches = picture_batches(paths, items_size(backbones[names[0]]), self.batch_size)
             with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
@@ -139,6 +140,22 @@ class FeatureStores:
                     for name, values in run(batch["image"]).items():
                         stores[name].append([keys[chosen[row]] for row in rows], values.numpy())
                     bar.update(len(rows))
+
+    def _extraction(self, backbones: Mapping[str, keras.Model], view: str) -> Any:
+        """The backbones' forward passes as one graph; the last one made for these names is kept."""
+        key = (view, *backbones)
+        known, forward = self._forward.get(key, ({}, None))
+        if forward is None or any(known[name] is not backbone for name, backbone in backbones.items()):
+            size = items_size(next(iter(backbones.values())))
+
+            def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
+                if view == MIRRORED:
+                    images = tf.reverse(images, axis=[2])
+                return {name: backbone(images, training=False) for name, backbone in backbones.items()}
+
+            forward = tf.function(run, input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)])
+            self._forward[key] = (backbones, forward)
+        return forward
 
 
 def _readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
@@ -154,14 +171,3 @@ def _readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
 def items_size(backbone: keras.Model) -> int:
     """Height and width in pixels of the pictures that a backbone takes."""
     return int(backbone.input_shape[1])
-
-
-def _extraction(backbones: Mapping[str, keras.Model], view: str) -> Any:
-    size = items_size(next(iter(backbones.values())))
-
-    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        if view == MIRRORED:
-            images = tf.reverse(images, axis=[2])
-        return {name: backbone(images, training=False) for name, backbone in backbones.items()}
-
-    return tf.function(run, input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)])
