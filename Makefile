@@ -14,7 +14,7 @@ DEMO ?= runs/demo
 	touch $(VENV)
 
 demo: .venv
-	test -f $(DEMO)/vit/saved_model.pb || $(RUN) -m trainer hub-vit --out $(DEMO)/vit --image-size 96 --patch-size 12 --layers 4 --heads 3 --width 96
+	test -f $(DEMO)/vit/saved_model.pb || $(RUN) -m trainer hub-vit --out $(DEMO)/vit --image-size 64 --patch-size 8 --layers 4 --heads 3 --width 96
 	$(RUN) -m trainer run --config configs/demo.yaml --workdir $(DEMO) --set model.hub_vit.handle=$(DEMO)/vit
 
 test: .venv

@@ -340,7 +340,9 @@ class TrainConfig(_Section):
     """How the models are trained.
 
     Attributes:
-        start: how a head begins: `discriminant` (closed form, from the features) or `random`.
+        start: how a head on frozen backbones begins: `discriminant` (closed form, from the features) or `random`.
+        finetune_head: what fine-tuning begins with: `keep` the head made on the frozen backbone, or a `random` one,
+            which backbones that know nothing yet need.
         views: feature vectors per training picture for the frozen stages: the plain picture, then its mirror image.
         head: heads on frozen backbones, from cached features; `augmentation` does not apply there.
         finetune: each backbone together with its head.
@@ -351,6 +353,7 @@ class TrainConfig(_Section):
     """
 
     start: Literal["discriminant", "random"] = "discriminant"
+    finetune_head: Literal["keep", "random"] = "keep"
     views: Literal[1, 2] = 2
     head: StageConfig = StageConfig(epochs=10, batch_size=128, learning_rate=1e-3, patience=5)
     finetune: StageConfig = StageConfig()

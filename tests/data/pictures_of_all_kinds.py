@@ -190,6 +190,7 @@ def kinds() -> dict[str, Kind]:
         "bmp 1 bit": Kind(encoded(black_white, "BMP"), black_white_pixels, 0, "BMP 1"),
         "bmp of os/2": Kind(os2_bmp(), RGB, 0, "BMP RGB"),
         "webp": Kind(encoded(image, "WEBP", lossless=True), RGB, 0, "WEBP RGB"),
+        "webp with a profile": Kind(encoded(image, "WEBP", lossless=True, icc_profile=profile), RGB, 0, "WEBP RGB"),
         "webp alpha": Kind(encoded(alpha, "WEBP", lossless=True, exact=True), on_white(RGB), 1, "WEBP RGBA"),
         "webp rotated": Kind(
             encoded(Image.fromarray(RGB[::-1, ::-1]), "WEBP", lossless=True, exif=exif_of(3)),

@@ -197,11 +197,16 @@ def test_the_hostile_pickles_would_work_elsewhere(tmp_path: Path, monkeypatch: p
         (tmp_path / "mark").unlink()
 
 
-def numpy_array(dtype: bytes, state: bytes, shape: int, data: bytes) -> bytes:
-    """A protocol-2 pickle of an array of one dimension, its parts free to lie."""
-    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+def numpy_state(dtype: bytes, state: bytes, shape: int, data: bytes) -> bytes:
+    """What is said of an array of one dimension, its parts free to lie."""
     kind = b"cnumpy\ndtype\n" + dtype + b"K\x00K\x01\x87R(" + state + b"tb"
-    return b"\x80\x02" + empty + b"(K\x01K" + bytes([shape]) + b"\x85" + kind + b"\x89" + data + b"tb."
+    return b"(K\x01K" + bytes([shape]) + b"\x85" + kind + b"\x89" + data + b"tb"
+
+
+def numpy_array(dtype: bytes, state: bytes, shape: int, data: bytes) -> bytes:
+    """A protocol-2 pickle of an array."""
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    return b"\x80\x02" + empty + numpy_state(dtype, state, shape, data) + b"."
 
 
 PLAIN_STATE = b"K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00"
@@ -216,7 +221,9 @@ POINTER = b"C\x08" + struct.pack("<Q", 0x4141414141414141)
         numpy_array(b"U\x02S8", PLAIN_STATE.replace(b"J\xff\xff\xff\xffJ", b"K\x63J"), 2, POINTER),
         numpy_array(b"U\x05i8,O8", PLAIN_STATE, 1, POINTER),
         numpy_array(b"U\x02i8", PLAIN_STATE.replace(b"U\x01|", b"U\x01>"), 1, POINTER),
-        numpy_array(b"U\x02i8", PLAIN_STATE, 1, POINTER)[:-1] + b")b.",
+        numpy_array(b"U\x02i8", PLAIN_STATE, 1, POINTER)[:-1]
+        + numpy_state(b"U\x02i8", PLAIN_STATE, 0, b"C\x00")
+        + b".",
         b"\x80\x02cnumpy\nndarray\nK\x08\x85R.",
     ],
     ids=["objects that are bytes", "too short", "grown", "structured", "byte order", "built twice", "an array class"],

@@ -16,7 +16,17 @@ from trainer.data.pictures import check_picture
 KINDS = kinds()
 # Without conversion TensorFlow fails on these or shows something else: the reason why they are converted.
 READ_ALIKE = {
-    *("png palette", "png 1 bit", "png 2 bits", "webp", "webp animated", "gif", "gif animated", "jpeg cmyk of adobe"),
+    *(
+        "png palette",
+        "png 1 bit",
+        "png 2 bits",
+        "webp",
+        "webp with a profile",
+        "webp animated",
+        "gif",
+        "gif animated",
+        "jpeg cmyk of adobe",
+    ),
     "jpeg cmyk plain",
     "png 16 bits",
 }

@@ -22,13 +22,14 @@ from trainer.jobs.prepare import REJECTED_FILE, REPORT_FILE, run
 from trainer.plots import distribution
 
 LABELS = ("shirts", "shoes", "tops")
-PUBLISHED = tuple("Tshirts,Shirts,Watches,Casual Shoes,Sports Shoes,Handbags,Tops,Kurtas,Heels,Wallets".split(","))
+PUBLISHED = ["Tshirts", "Shirts", "Watches", "Casual Shoes", "Sports Shoes", "Handbags", "Tops", "Kurtas", "Heels"]
+PUBLISHED += ["Wallets"]
 
 
 def draw(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
-    Image.fromarray(np.kron(blocks, np.ones((12, 12, 1), np.uint8))).save(path)
+    blocks = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(np.kron(blocks, np.ones((6, 6, 1), np.uint8))).save(path)
 
 
 @pytest.fixture

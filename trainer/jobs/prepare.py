@@ -102,7 +102,7 @@ def _choose_rows(candidates: Candidates, data: DataConfig) -> tuple[pd.DataFrame
     if rows.empty:
         raise InputError(
             f"expected rows with an id and a label in the catalogue, received {len(candidates.rows)} rows of which "
-            f"none has both, and {len(candidates.malformed)} malformed lines; check data.source and the columns it names"
+            f"none has both, and {len(candidates.malformed)} malformed lines; check data.source and its columns"
         )
     return keep_labels(rows, data.selection.labels), report
 
@@ -146,7 +146,8 @@ def _usable(
         raise InputError(
             f"{share:.1%} of the pictures ({len(rejected)} of {len(rows)}) cannot be used, most often: "
             f"{counts.index[0]} ({counts.iloc[0]}); expected at most "
-            f"data.max_rejected_share={data.max_rejected_share:g}. See {workdir / REJECTED_FILE}; mend those pictures or raise data.max_rejected_share"
+            f"data.max_rejected_share={data.max_rejected_share:g}. See {workdir / REJECTED_FILE}; mend those pictures "
+            "or raise data.max_rejected_share"
         )
     if len(rejected) == len(rows):
         raise InputError(f"expected usable pictures, all {len(rows)} are rejected; see {workdir / REJECTED_FILE}")

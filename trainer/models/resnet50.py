@@ -13,6 +13,8 @@ from trainer.models.preprocessing import CaffePreprocessing
 
 __all__ = ["build_resnet50"]
 
+_LEARNED_MOMENTUM = 0.9  # a catalogue makes few steps an epoch; Keras's 0.99 would lag behind them
+
 
 def build_resnet50(
     weights: str = "imagenet",
@@ -42,10 +44,12 @@ def build_resnet50(
     """
     images = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     base = _load(weights, image_size)
-    if batch_norm == "frozen":
-        for layer in base.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            if batch_norm == "frozen":
                 layer.trainable = False
+            else:
+                layer.momentum = _LEARNED_MOMENTUM
     features = base(CaffePreprocessing(name="preprocessing")(images))
     return keras.Model(images, keras.layers.Activation("linear", dtype="float32", name="features")(features), name=name)
 

@@ -14,13 +14,16 @@ from trainer.models.standardisation import Standardisation
 from trainer.training.discriminant import fit_discriminant
 from trainer.training.features import FeatureRows
 
-__all__ = ["HeadFeatures", "start_head"]
+__all__ = ["HeadFeatures", "randomise_head", "start_head"]
 
 COMPLEMENT_SCALE = 0.35
 """Length of the directions beside the discriminant ones. 0.3 to 0.4 were best for hit@1 in cross-validation."""
 
-LOGIT_SCALE = 60.0
-"""Inverse temperature of the cosine classifier; 60 to 80 give the same accuracy in cross-validation."""
+LOGIT_SCALE = 20.0
+"""Inverse temperature of the cosine classifier: small enough that fine-tuning begins with a moderate loss."""
+
+PRIOR_WEIGHT = 1.0 / 3.0
+"""Weight of the classes' log shares beside it; cross-validation wants them a sixtieth of the scale or less."""
 
 _CHUNK = 4096
 
@@ -77,21 +80,24 @@ def start_head(head: keras.Model, features: HeadFeatures, num_classes: int, *, d
 
     The projection begins with the shrunken linear discriminant's directions, in which classes are told apart, followed
     by whitened directions beside them at `COMPLEMENT_SCALE`, in which products of one class differ. The classifier
-    begins as the cosine to each class's centre, at `LOGIT_SCALE`, plus the logarithm of its share.
+    begins as the cosine to each class's centre, at `LOGIT_SCALE`, plus the weighted logarithm of its share.
 
     Args:
         head: as `trainer.models.head` builds it.
         features: of the training items.
         num_classes: C.
-        discriminant: false leaves projection and classifier as they are, random.
+        discriminant: false leaves the projection random, and the classifier random at `LOGIT_SCALE`.
     """
     for part in features.views:
         if any(layer.name == f"{part}_standardisation" for layer in head.layers):
             _standardise(head.get_layer(f"{part}_standardisation"), features, part)
-    if discriminant and any(layer.name == "projection" for layer in head.layers):
+    projects = any(layer.name == "projection" for layer in head.layers)
+    if discriminant and projects:
         _start_projection(head, features, num_classes)
     elif discriminant:
         _start_classifier(head, features, num_classes)
+    elif projects:
+        randomise_head(head)
 
 
 def _standardise(layer: Standardisation, features: HeadFeatures, part: str) -> None:
@@ -123,7 +129,20 @@ def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: in
     lengths = np.linalg.norm(centres, axis=1, keepdims=True)
     towards = np.zeros(classifier.kernel.shape)
     towards[: first.shape[1]] = LOGIT_SCALE * (centres / np.maximum(lengths, 1e-12)).T
-    classifier.set_weights([towards, found.log_priors])
+    classifier.set_weights([towards, PRIOR_WEIGHT * found.log_priors])
+
+
+def randomise_head(head: keras.Model, seed: int = 0) -> None:
+    """Sets projection and classifier to random values; each class's vector has the length `LOGIT_SCALE`.
+
+    Shorter ones, as Keras would draw them, give logits of a unit-length embedding that are all alike, for long.
+    """
+    random = np.random.default_rng(seed)
+    for name in ("projection", "classifier"):
+        layer = head.get_layer(name)
+        kernel = random.normal(size=layer.kernel.shape)
+        kernel /= np.linalg.norm(kernel, axis=0, keepdims=True)
+        layer.set_weights([kernel * (LOGIT_SCALE if name == "classifier" else 1.0), np.zeros(layer.bias.shape)])
 
 
 def _start_classifier(head: keras.Model, features: HeadFeatures, num_classes: int) -> None:

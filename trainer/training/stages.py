@@ -22,7 +22,7 @@ from trainer.models.head import compose
 from trainer.models.registry import build_model_head, parts_of
 from trainer.training.checkpoint import Progress, read_progress, save_checkpoint
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest
-from trainer.training.head_start import HeadFeatures, start_head
+from trainer.training.head_start import HeadFeatures, randomise_head, start_head
 from trainer.training.loop import StageData, train_stage
 from trainer.training.optimizer import check_rules
 from trainer.training.run_context import RunContext, digest
@@ -65,7 +65,9 @@ def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.
         return backbone
     with run.strategy.scope():
         model = compose({name: backbone}, head, run.config.model.image_size, name)
-    key = digest("finetune", key, stage.model_dump(), run.config.model.image_size)
+    if run.config.train.finetune_head == "random":
+        randomise_head(head, run.config.seed)
+    key = digest("finetune", key, stage.model_dump(), run.config.model.image_size, run.config.train.finetune_head)
     _train_on_pictures(run, f"{name}/finetune", model, stage, key)
     _finish(run, name, {name: backbone}, head, key)
     return backbone
