@@ -10,6 +10,7 @@ TRAIN = [
     *TENSORFLOW,
     "filelock>=3.12,<5",
     "imagehash>=4.3,<5",
+    "importlib-resources>=6,<8",  # tensorflow-datasets 4.9 imports it without asking for it
     "joblib>=1.4,<2",
     "kagglehub>=0.3,<2",
     "keras-cv>=0.9,<0.10",
@@ -21,11 +22,13 @@ TRAIN = [
     "pydantic>=2.10,<3",
     "pyyaml>=6,<7",
     "scikit-learn>=1.6,<2",
+    "scipy>=1.13,<2",
     "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 removed
     "tensorboard>=2.19,<3",
     "tensorflow-datasets>=4.9.7,<5",
     "tensorflow-hub>=0.16.1,<0.17",
     "tf-keras>=2.21,<2.22",
+    "threadpoolctl>=3.5,<4",
     "tqdm>=4.66,<5",
 ]
 SERVER = [*TENSORFLOW, "tensorflow-serving-api>=2.19,<2.22", "grpcio-health-checking>=1.76,<2"]

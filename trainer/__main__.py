@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from trainer.config import load_config
+    from trainer.config_file import load_config
     from trainer.workdir import open_workdir
 
     config = load_config(options.config, options.changes)

@@ -1,23 +1,15 @@
 """The configuration of a run: typed, frozen, and strict about what it does not know.
 
-A configuration file is YAML with the keys of `Config`; `--set a.b=value` changes single keys, the value being YAML too.
-An unknown key, a wrong type or an impossible value raises `ConfigError` with one line that names the key, what was
-expected, what came, and the nearest known key. This module imports nothing heavy.
+`trainer.config_file` reads it from YAML and explains what is wrong with it. This module imports nothing heavy.
 """
 
 from __future__ import annotations
 
-import difflib
+import math
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
-
-from trainer.errors import ConfigError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "AugmentationConfig",
@@ -33,10 +25,17 @@ __all__ = [
     "SplitsConfig",
     "StageConfig",
     "TrainConfig",
-    "load_config",
 ]
 
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"expected each of them once, received {list(values)}")
+    return values
+
+
 ModelName = Literal["resnet50", "hub_vit", "fused", "concatenated"]
+Distinct = (Field(strict=False), AfterValidator(_distinct))
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -44,7 +43,7 @@ Rate = Annotated[float, Field(ge=0.0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class CsvConfig(_Section):
@@ -227,11 +226,10 @@ class HubVitConfig(_Section):
 
 class FusedConfig(_Section):
     """Attributes:
-    embedding_dim: width of the embedding of every learned head.
-    complement_scale: weight of the directions beside the discriminant ones when a head starts (see `HeadStart`).
+    parts: the backbones that `fused` and `concatenated` join, in this order.
     """
 
-    parts: Annotated[tuple[Literal["resnet50", "hub_vit"], ...], Field(strict=False, min_length=2)] = (
+    parts: Annotated[tuple[Literal["resnet50", "hub_vit"], ...], Field(min_length=2), *Distinct] = (
         "resnet50",
         "hub_vit",
     )
@@ -246,7 +244,7 @@ class ModelConfig(_Section):
         embedding_dim: width of the learned embeddings.
     """
 
-    names: Annotated[tuple[ModelName, ...], Field(strict=False, min_length=1)] = ("resnet50", "hub_vit", "fused")
+    names: Annotated[tuple[ModelName, ...], Field(min_length=1), *Distinct] = ("resnet50", "hub_vit", "fused")
     image_size: Annotated[int, Field(ge=32)] = 224
     embedding_dim: Positive = 256
     resnet50: ResNet50Config = ResNet50Config()
@@ -255,8 +253,6 @@ class ModelConfig(_Section):
 
     @model_validator(mode="after")
     def _handle(self) -> ModelConfig:
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"names must differ; received {list(self.names)}")
         if "hub_vit" in self.backbones and self.hub_vit.handle is None:
             raise ValueError("hub_vit.handle is required: a folder, a TF Hub address or a Kaggle handle")
         return self
@@ -327,7 +323,11 @@ class StageConfig(_Section):
         if not isinstance(value, list | tuple) or any(not isinstance(p, list | tuple) or len(p) != 2 for p in value):
             raise ValueError(f"a list of [regular expression, multiplier]; received {value!r}")
         for pattern, multiplier in value:
-            if isinstance(multiplier, bool) or not isinstance(multiplier, int | float) or multiplier < 0:
+            if (
+                isinstance(multiplier, bool)
+                or not isinstance(multiplier, int | float)
+                or not 0 <= multiplier < math.inf
+            ):
                 raise ValueError(f"a multiplier >= 0 for {pattern!r}; received {multiplier!r}")
             try:
                 re.compile(pattern)
@@ -375,13 +375,13 @@ class EvaluateConfig(_Section):
         tsne: whether plots hold t-SNE maps beside PCA.
     """
 
-    splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(strict=False, min_length=1)] = (
+    splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1), *Distinct] = (
         "validation",
         "test",
     )
-    gallery: Annotated[tuple[Literal["split", "train"], ...], Field(strict=False, min_length=1)] = ("split",)
-    ks: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
-    baselines: Annotated[tuple[Literal["raw_pixels"], ...], Field(strict=False)] = ()
+    gallery: Annotated[tuple[Literal["split", "train"], ...], Field(min_length=1), *Distinct] = ("split",)
+    ks: Annotated[tuple[Positive, ...], Field(min_length=1), *Distinct] = (1, 5, 10)
+    baselines: Annotated[tuple[Literal["raw_pixels"], ...], *Distinct] = ()
     published: bool = False
     tsne: bool = True
 
@@ -394,123 +394,3 @@ class Config(_Section):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML where 1e-3 is a number, as everybody expects, and a key given twice is an error."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=deep) for key, _ in node.value]
-    repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if repeated:
-        raise yaml.constructor.ConstructorError(None, None, f"key given twice: {', '.join(repeated)}", node.start_mark)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
-
-
-def load_config(path: str | Path | None = None, changes: Iterable[str] = ()) -> Config:
-    """Reads a configuration and checks all of it.
-
-    Args:
-        path: YAML file; `None` for defaults.
-        changes: `a.b=value` strings, applied in order; the value is YAML (`null`, `3`, `[a, b]`).
-
-    Returns:
-        The frozen configuration.
-
-    Raises:
-        ConfigError: one line naming the key, what was expected, what came, and the nearest known key.
-    """
-    values = _read(Path(path)) if path is not None else {}
-    for change in changes:
-        _apply(values, change)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise ConfigError(_explain(details[0]) + more) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config: expected a readable YAML file, received {str(path)!r}: {error}") from error
-    values = _parse(text, f"--config {path}")
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: expected keys and values, received {type(values).__name__}")
-    return values
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: expected YAML: {' '.join(str(error).split())}") from error
-
-
-def _apply(values: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise ConfigError(f"--set: expected key=value such as train.head.epochs=20, received {change!r}")
-    place = values
-    for depth, name in enumerate(path[:-1], start=1):
-        below = place.get(name)
-        if below is None:
-            below = place[name] = {}
-        if not isinstance(below, dict):
-            raise ConfigError(f"--set {change}: {'.'.join(path[:depth])} is a value, not a section")
-        place = below
-    place[path[-1]] = _parse(text, f"--set {key}")
-
-
-def _explain(detail: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    received = detail["input"]
-    shown = repr(received) if not isinstance(received, dict | BaseModel) else "a section"
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _known_keys(Config), n=1, cutoff=0.0)
-        return f"{key}: unknown key (its value was {shown}); the nearest known key is {near[0]}"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        return f"{key}: {message}"
-    expected = message.replace("Input should be ", "").replace("Field required", "a value: the key is required")
-    return f"{key}: expected {expected}, received {shown[:200]} ({type(received).__name__})"
-
-
-def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        kinds = [k for k in (field.annotation, *get_args(field.annotation)) if isinstance(k, type)]
-        below = [k for k in kinds if issubclass(k, BaseModel)]
-        keys.append(prefix + name)
-        for kind in below:
-            keys += _known_keys(kind, f"{prefix}{name}.")
-    return keys
-
-
-def as_yaml(config: Config) -> str:
-    """The resolved configuration as YAML that `load_config` reads back to an equal value."""
-    return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value

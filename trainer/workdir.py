@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainer.config import Config, as_yaml
+from trainer.config import Config
+from trainer.config_file import as_yaml
 from trainer.errors import InputError
 from trainer.files import write_json, write_text
 

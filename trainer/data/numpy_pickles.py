@@ -45,7 +45,7 @@ def build_array(array: np.ndarray[Any, Any], state: object) -> None:
     """Gives an empty array its shape, type and data, once; NumPy holds them against each other."""
     if array.size:
         raise pickle.UnpicklingError("a NumPy array built twice")
-    array.__setstate__(state)  # type: ignore[call-overload]
+    array.__setstate__(state)  # type: ignore[arg-type]
 
 
 def array_from_buffer(buffer: object, dtype: object, shape: Any, order: Any) -> np.ndarray[Any, Any]:

@@ -3,8 +3,8 @@
 keras-cv draws from global, stateful generators. In a `tf.data` map that means: either one picture after the other, or
 another result every time; and never the same picture again when a run goes on from a checkpoint. Here the layers are
 traced once with every draw replaced by TensorFlow's stateless one, seeded by (run's seed, position of the picture in
-the stream, number of the draw). So pictures are augmented in parallel, in any order, on any number of workers, and picture
-number n of a run is always the same.
+the stream, number of the draw). So pictures are augmented in parallel, in any order, on any number of workers, and
+picture number n of a run is always the same.
 """
 
 from __future__ import annotations
