@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from trainer.errors import InputError
 
@@ -31,8 +32,15 @@ JOBS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m trainer",
         description="Learns picture embeddings from a catalogue. Interrupted jobs go on where they were.",
         epilog="Exit codes: 0 done, 1 our fault, 2 the input, 130 interrupted.",
@@ -69,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one job and answers the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr
@@ -80,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.job == "hub-vit":
             importlib.import_module("trainer.jobs.hub_vit").run(options)
         else:
-            _run(options)
+            _run(options, arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -97,14 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
-    from trainer.config_file import load_config
+def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    from trainer.config import load_config
     from trainer.workdir import open_workdir
 
     config = load_config(options.config, options.changes)
     workdir = options.workdir or Path("runs") / options.config.stem
-    command = ["python", "-m", "trainer", *sys.argv[1:]]
-    with open_workdir(workdir, config, command):
+    with open_workdir(workdir, config, ["python", "-m", "trainer", *arguments]):
         importlib.import_module(JOBS[options.job].module).run(config, workdir)
 
 

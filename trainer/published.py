@@ -42,7 +42,7 @@ __all__ = [
 
 def initialize_resnet50(weights: str = "imagenet", image_size: int = 224) -> keras.Model:
     """ResNet50 from uint8 pictures `[B, image_size, image_size, 3]` to float32 `[B, 2048]`; see `build_resnet50`."""
-    return build_resnet50(weights, image_size)
+    return build_resnet50(weights, image_size, pooling="average")
 
 
 def initialize_vit_model(

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainer.config import Config
-from trainer.config_file import as_yaml
+from trainer.config import Config, as_yaml
 from trainer.errors import InputError
 from trainer.files import write_json, write_text
 
@@ -63,8 +62,6 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
     lock = FileLock(workdir / ".lock")
     try:
         lock.acquire(timeout=0)
-        write_text(workdir / "config.yaml", as_yaml(config))
-        write_json(workdir / "run.json", _facts(config, command))
     except Timeout as error:
         raise InputError(
             f"--workdir: another run is at work in {workdir}; wait for it or give another folder"
@@ -72,6 +69,8 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
     except OSError as error:
         raise InputError(f"--workdir: {workdir} cannot be written ({error.strerror}); give another folder") from error
     try:
+        write_text(workdir / "config.yaml", as_yaml(config))
+        write_json(workdir / "run.json", _facts(config, command))
         yield
     finally:
         lock.release()

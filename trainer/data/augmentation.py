@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
@@ -29,7 +31,7 @@ class Augmentation:
     def __init__(self, config: AugmentationConfig, image_size: int, seed: int) -> None:
         self._seed = seed
         self._draws = SeededDraws()
-        with self._draws.installed():
+        with self._draws.installed(), _float32():
             self._picture_layers = _picture_layers(config, image_size)
             self._batch_layers = _batch_layers(config)
         self._build(image_size)
@@ -86,6 +88,17 @@ class Augmentation:
 
     def _key(self, stream: int, position: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.constant(self._seed * 4 + stream, tf.int64), position])
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Layers made here compute in float32 whatever the models do: bfloat16 cannot hold pixel values."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
 
 
 def _picture_layers(config: AugmentationConfig, image_size: int) -> list[keras.layers.Layer]:

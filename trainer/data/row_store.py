@@ -48,16 +48,17 @@ class RowStore:
         description = {"shape": list(self.shape), "dtype": self.dtype.str}
         known = self.folder / "store.json"
         if known.is_file():
-            found = json.loads(known.read_text(encoding="utf-8"))
+            found = _description(known)
             if found != description:
                 raise InputError(f"{self.folder}: expected rows {description}, it holds {found}; remove the folder")
         else:
             write_json(known, description)
         self._index: dict[bytes, int] = {}
+        self._count = 0
         self._read_keys()
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._count
 
     def lock(self) -> FileLock:
         """To be held while rows are looked up and appended, so that two processes do not write at once."""
@@ -84,7 +85,7 @@ class RowStore:
         rows = np.ascontiguousarray(rows, self.dtype)
         if rows.shape != (len(keys), *self.shape):
             raise ValueError(f"expected rows of shape {(len(keys), *self.shape)}, received {rows.shape}")
-        first = len(self._index)
+        first = self._count
         try:
             self._write("rows.bin", first * self._row_bytes, rows.tobytes())
             self._write("keys.bin", first * _KEY_BYTES, b"".join(keys))
@@ -93,6 +94,7 @@ class RowStore:
                 f"cannot write {self.folder}: {error.strerror or error}; free some space or give another --workdir"
             ) from error
         self._index.update({key: first + offset for offset, key in enumerate(keys)})
+        self._count = first + len(keys)
 
     def rows(self, keys: Sequence[bytes]) -> np.ndarray:
         """Row numbers, int64, of keys that are all there."""
@@ -101,16 +103,18 @@ class RowStore:
     @property
     def array(self) -> np.ndarray:
         """All rows `[n, *shape]`, mapped from disk, read only."""
-        if not self._index:
+        if not self._count:
             return np.empty((0, *self.shape), self.dtype)
-        return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(len(self._index), *self.shape))
+        return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(self._count, *self.shape))
 
     def _read_keys(self) -> None:
-        path = self.folder / "keys.bin"
+        path, rows = self.folder / "keys.bin", self.folder / "rows.bin"
         content = path.read_bytes() if path.is_file() else b""
-        whole = len(content) // _KEY_BYTES
-        if whole != len(self._index):
-            self._index = {content[i * _KEY_BYTES : (i + 1) * _KEY_BYTES]: i for i in range(whole)}
+        held = rows.stat().st_size // self._row_bytes if rows.is_file() else 0
+        count = min(len(content) // _KEY_BYTES, held)  # more keys than rows: the folder was copied by halves
+        if count != self._count:
+            self._index = {content[i * _KEY_BYTES : (i + 1) * _KEY_BYTES]: i for i in range(count)}
+            self._count = count
 
     def _write(self, name: str, offset: int, content: bytes) -> None:
         with open(self.folder / name, "r+b" if (self.folder / name).exists() else "w+b") as file:
@@ -119,3 +123,12 @@ class RowStore:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
+
+
+def _description(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected a description of rows, it cannot be read ({error}); remove the folder"
+        ) from error

@@ -15,7 +15,9 @@ from trainer.models.resnet50 import build_resnet50
 __all__ = ["BACKBONES", "build_backbone", "build_model_head", "parts_of"]
 
 BACKBONES: Mapping[str, Callable[[ModelConfig], keras.Model]] = {
-    "resnet50": lambda model: build_resnet50(model.resnet50.weights, model.image_size, model.resnet50.batch_norm),
+    "resnet50": lambda model: build_resnet50(
+        model.resnet50.weights, model.image_size, model.resnet50.batch_norm, model.resnet50.pooling
+    ),
     "hub_vit": lambda model: build_hub_vit(str(model.hub_vit.handle), model.image_size, model.hub_vit.value_range),
 }
 

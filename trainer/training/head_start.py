@@ -114,9 +114,17 @@ def _joined(head: keras.Model, features: HeadFeatures, layer: str) -> Iterator[t
         yield keras.ops.convert_to_numpy(until(values)), classes
 
 
+def _part_weights(features: HeadFeatures) -> np.ndarray:
+    """`[F]`: every feature of every part weighs the same, although each part as a whole has unit length."""
+    widths = np.array(list(features.widths.values()), np.float64)
+    return np.repeat(np.sqrt(widths / widths.max()), widths.astype(int))
+
+
 def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: int) -> None:
     projection, classifier = head.get_layer("projection"), head.get_layer("classifier")
-    found = fit_discriminant(_joined(head, features, "projection"), num_classes)
+    weights = _part_weights(features)
+    weighted = ((rows * weights, classes) for rows, classes in _joined(head, features, "projection"))
+    found = fit_discriminant(weighted, num_classes, features.count)
     width = int(projection.kernel.shape[1])
     first = found.directions[:, :width]
     beside = COMPLEMENT_SCALE * found.complement[:, : width - first.shape[1]]
@@ -124,7 +132,7 @@ def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: in
     kernel[:, : first.shape[1] + beside.shape[1]] = np.concatenate([first, beside], axis=1)
     # Only directions count, since the embedding has unit length; this keeps the numbers near 1.
     kernel /= np.sqrt(np.square(first).sum())
-    projection.set_weights([kernel, -found.mean @ kernel])
+    projection.set_weights([weights[:, None] * kernel, -found.mean @ kernel])
     centres = found.centres[:, : first.shape[1]]
     lengths = np.linalg.norm(centres, axis=1, keepdims=True)
     towards = np.zeros(classifier.kernel.shape)
@@ -146,7 +154,7 @@ def randomise_head(head: keras.Model, seed: int = 0) -> None:
 
 
 def _start_classifier(head: keras.Model, features: HeadFeatures, num_classes: int) -> None:
-    found = fit_discriminant(_joined(head, features, "classifier"), num_classes)
+    found = fit_discriminant(_joined(head, features, "classifier"), num_classes, features.count)
     kernel = found.directions @ found.centres.T
     bias = found.log_priors - 0.5 * np.square(found.centres).sum(axis=1) - found.mean @ kernel
     head.get_layer("classifier").set_weights([kernel, bias])

@@ -270,6 +270,7 @@ class _StageRun:
         }
         score = (row.get("val_accuracy", row["accuracy"]), -row.get("val_loss", row["loss"]))
         better = not progress.best or score > progress.best
+        kept = better or self.stage.keep == "last"
         waited = 0 if better else progress.waited + 1
         over = epoch >= self.stage.epochs or bool(self.stage.patience and waited >= self.stage.patience)
         progress = dataclasses.replace(
@@ -281,7 +282,7 @@ class _StageRun:
             sums=(0.0, 0.0, 0.0),
             finished=over,
         )
-        if better and self.chief:
+        if kept and self.chief:
             save_checkpoint(self.model, self.folder / "best.keras")
         if trained is not None:
             for weight, value in zip(self.weights, trained, strict=True):

@@ -58,7 +58,7 @@ def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
 
 
 def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.Model:
-    head, key = _train_head(run, name, {name: backbone})
+    head, key = _train_head(run, name, {name: backbone}, "head")
     stage = run.config.train.finetune
     if not stage.epochs:
         _finish(run, name, {name: backbone}, head, key)
@@ -69,12 +69,14 @@ def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.
         randomise_head(head, run.config.seed)
     key = digest("finetune", key, stage.model_dump(), run.config.model.image_size, run.config.train.finetune_head)
     _train_on_pictures(run, f"{name}/finetune", model, stage, key)
+    if run.config.train.refit:
+        head, key = _train_head(run, name, {name: backbone}, "refit")
     _finish(run, name, {name: backbone}, head, key)
     return backbone
 
 
 def _joined_model(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> None:
-    head, key = _train_head(run, name, parts)
+    head, key = _train_head(run, name, parts, "head")
     stage = run.config.train.joint
     if name != "fused" or not stage.epochs:
         _finish(run, name, parts, head, key)
@@ -89,7 +91,9 @@ def _joined_model(run: RunContext, name: str, parts: Mapping[str, keras.Model]) 
         backbone.set_weights(before[part])
 
 
-def _train_head(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> tuple[keras.Model, str]:
+def _train_head(
+    run: RunContext, name: str, parts: Mapping[str, keras.Model], stage_name: str
+) -> tuple[keras.Model, str]:
     """The head of a model on frozen backbones, from cached features; and the digest of what it depends on."""
     config = run.config
     train, validation = run.split(TRAIN), run.split(VALIDATION)
@@ -114,7 +118,8 @@ def _train_head(run: RunContext, name: str, parts: Mapping[str, keras.Model]) ->
     if stage.epochs:
         checked = run.features.features(parts, validation) if len(validation) else None
         data = _feature_data(run, known, checked, run.classes(validation))
-        train_stage(f"{name}/head", head, stage, data, run.checkpoints(name) / "head", key, run.strategy)
+        folder = run.checkpoints(name) / stage_name
+        train_stage(f"{name}/{stage_name}", head, stage, data, folder, key, run.strategy)
     return head, key
 
 

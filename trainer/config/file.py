@@ -1,4 +1,4 @@
-"""Configuration files: YAML with the keys of `trainer.config.Config`, changed key by key from the command line.
+"""Configuration files: YAML with the keys of `Config`, changed key by key from the command line.
 
 An unknown key, a wrong type or an impossible value raises `ConfigError` with one line that names the key, what was
 expected, what came, and the nearest known key.
@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from trainer.config import Config
+from trainer.config.run import Config
 from trainer.errors import ConfigError
 
 __all__ = ["as_yaml", "load_config"]
@@ -26,11 +26,16 @@ class _Loader(yaml.SafeLoader):
     """YAML where 1e-3 is a number, as everybody expects, and a key given twice is an error."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text 1e-3, which would be read back as a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -84,8 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: expected YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
+        raise ConfigError(f"{where}: expected YAML, received what is none: {' '.join(str(error).split())}") from error
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -95,27 +100,44 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise ConfigError(f"--set: expected key=value such as train.head.epochs=20, received {change!r}")
     place = values
     for depth, name in enumerate(path[:-1], start=1):
-        below = place.get(name)
-        if below is None:
-            below = place[name] = {}
+        below = {} if place.get(name) is None else place[name]
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {change}: {'.'.join(path[:depth])} is a value, not a section")
-        place = below
+            raise ConfigError(f"--set {change}: expected a section at {'.'.join(path[:depth])}, received {below!r}")
+        place[name] = dict(below)  # two keys of a YAML file may share one section (anchors)
+        place = place[name]
     place[path[-1]] = _parse(text, f"--set {key}")
 
 
 def _explain(detail: ErrorDetails) -> str:
     key = ".".join(str(part) for part in detail["loc"])
-    received = detail["input"]
-    shown = repr(received) if not isinstance(received, dict | BaseModel) else "a section"
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _known_keys(Config), n=1, cutoff=0.0)
-        return f"{key}: unknown key (its value was {shown}); the nearest known key is {near[0]}"
-    message = detail["msg"].removeprefix("Value error, ")
+    shown = _shown(detail["input"])
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
+        near = max(_known_keys(Config), key=lambda known: _likeness(key, known))
+        return f"{key!r}: expected a known key, received an unknown one ({shown}); the nearest known key is {near}"
     if detail["type"] == "value_error":
-        return f"{key}: {message}"
-    expected = message.replace("Input should be ", "").replace("Field required", "a value: the key is required")
-    return f"{key}: expected {expected}, received {shown[:200]} ({type(received).__name__})"
+        return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
+    if detail["type"] == "missing":
+        return f"{key}: expected a value, received none; the key is required"
+    kinds = {"model_type": "a section of keys", "dict_type": "a section of keys", "tuple_type": "a list"}
+    expected = kinds.get(detail["type"], detail["msg"].replace("Input should be ", ""))
+    return f"{key}: expected {expected}, received {shown}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | BaseModel):
+        return "a section"
+    return f"{repr(value)[:200]} ({type(value).__name__})"
+
+
+def _likeness(key: str, known: str) -> tuple[float, float]:
+    """How much the last names are alike, then the whole keys: sections are mixed up more often than keys misspelt."""
+
+    def ratio(a: str, b: str) -> float:
+        return difflib.SequenceMatcher(None, a, b).ratio()
+
+    last = ratio(key.rpartition(".")[2], known.rpartition(".")[2])
+    whole = ratio(key, known)
+    return last + whole, whole
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
@@ -131,7 +153,7 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 def as_yaml(config: Config) -> str:
     """The resolved configuration as YAML that `load_config` reads back to an equal value."""
-    return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
+    return yaml.dump(_plain(config.model_dump()), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _plain(value: Any) -> Any:

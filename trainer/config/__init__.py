@@ -1,0 +1,41 @@
+"""The configuration of a run: typed, frozen, and strict about what it does not know. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from trainer.config.data import (
+    CsvConfig,
+    DataConfig,
+    DemoConfig,
+    NearDuplicatesConfig,
+    SampleConfig,
+    SelectionConfig,
+    SplitsConfig,
+    TfdsConfig,
+)
+from trainer.config.file import as_yaml, load_config
+from trainer.config.model import FusedConfig, HubVitConfig, ModelConfig, ModelName, ResNet50Config
+from trainer.config.run import Config, EvaluateConfig
+from trainer.config.training import AugmentationConfig, StageConfig, TrainConfig
+
+__all__ = [
+    "AugmentationConfig",
+    "Config",
+    "CsvConfig",
+    "DataConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "FusedConfig",
+    "HubVitConfig",
+    "ModelConfig",
+    "ModelName",
+    "NearDuplicatesConfig",
+    "ResNet50Config",
+    "SampleConfig",
+    "SelectionConfig",
+    "SplitsConfig",
+    "StageConfig",
+    "TfdsConfig",
+    "TrainConfig",
+    "as_yaml",
+    "load_config",
+]

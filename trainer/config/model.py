@@ -1,0 +1,92 @@
+"""Which models a run makes, and of what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from trainer.config.section import Distinct, Positive, Section
+
+__all__ = ["FusedConfig", "HubVitConfig", "ModelConfig", "ModelName", "ResNet50Config"]
+
+ModelName = Literal["resnet50", "hub_vit", "fused", "concatenated"]
+
+
+class ResNet50Config(Section):
+    """Attributes:
+    weights: `imagenet`, `none` (random), or the path of a `.weights.h5` file without the top.
+    pooling: `average` of the last block (2048 features), or `multilevel`: of four blocks (5632 features).
+    batch_norm: `frozen` keeps batch normalisation in inference mode while fine-tuning; `train` learns it, which
+        `weights: none` needs.
+    """
+
+    weights: str = "imagenet"
+    pooling: Literal["average", "multilevel"] = "multilevel"
+    batch_norm: Literal["frozen", "train"] = "frozen"
+
+    @model_validator(mode="after")
+    def _learnable(self) -> ResNet50Config:
+        if self.weights == "none" and self.batch_norm == "frozen":
+            raise ValueError(
+                "expected batch_norm: train beside weights: none, whose statistics are random; received frozen"
+            )
+        return self
+
+
+class HubVitConfig(Section):
+    """Attributes:
+    handle: folder of a TF2 reusable SavedModel, a TF Hub address, or a Kaggle handle
+        (`owner/model/framework/variation`).
+    value_range: what the module expects pixel values 0 and 255 to become.
+    """
+
+    handle: str | None = None
+    value_range: Annotated[tuple[float, float], Field(strict=False)] = (0.0, 1.0)
+
+    @field_validator("value_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError(f"expected two numbers, the lower one first, received {list(value)}")
+        return value
+
+
+class FusedConfig(Section):
+    """Attributes:
+    parts: the backbones that `fused` and `concatenated` join, in this order.
+    """
+
+    parts: Annotated[tuple[Literal["resnet50", "hub_vit"], ...], Field(min_length=2), *Distinct] = (
+        "resnet50",
+        "hub_vit",
+    )
+
+
+class ModelConfig(Section):
+    """Which models a run makes, and of what.
+
+    Attributes:
+        names: `resnet50`, `hub_vit`, `fused`, and `concatenated` (the published plain concatenation: a baseline).
+        image_size: height and width in pixels of what the models see.
+        embedding_dim: width of the learned embeddings.
+    """
+
+    names: Annotated[tuple[ModelName, ...], Field(min_length=1), *Distinct] = ("resnet50", "hub_vit", "fused")
+    image_size: Annotated[int, Field(ge=32)] = 224
+    embedding_dim: Positive = 256
+    resnet50: ResNet50Config = ResNet50Config()
+    hub_vit: HubVitConfig = HubVitConfig()
+    fused: FusedConfig = FusedConfig()
+
+    @model_validator(mode="after")
+    def _handle(self) -> ModelConfig:
+        if "hub_vit" in self.backbones and self.hub_vit.handle is None:
+            raise ValueError("expected hub_vit.handle: a folder, a TF Hub address or a Kaggle handle; received null")
+        return self
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Names of the backbones that the chosen models need, in a fixed order."""
+        fused = self.fused.parts if {"fused", "concatenated"} & set(self.names) else ()
+        return tuple(name for name in ("resnet50", "hub_vit") if name in self.names or name in fused)

@@ -1,0 +1,47 @@
+"""The configuration of a whole run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.config.data import DataConfig
+from trainer.config.model import ModelConfig
+from trainer.config.section import Distinct, Positive, Section
+from trainer.config.training import TrainConfig
+
+__all__ = ["Config", "EvaluateConfig"]
+
+
+class EvaluateConfig(Section):
+    """What is measured.
+
+    Attributes:
+        splits: whose items are queries.
+        gallery: `split` (queries look among their own split, themselves left out), `train`, or both.
+        ks: how many nearest items count.
+        baselines: rows to compare with; `raw_pixels` is the cosine of 32 x 32 pixel pictures.
+        published: whether the run follows the published protocol, so that its rows are shown beside ours.
+        tsne: whether plots hold t-SNE maps beside PCA.
+    """
+
+    splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1), *Distinct] = (
+        "validation",
+        "test",
+    )
+    gallery: Annotated[tuple[Literal["split", "train"], ...], Field(min_length=1), *Distinct] = ("split",)
+    ks: Annotated[tuple[Positive, ...], Field(min_length=1), *Distinct] = (1, 5, 10)
+    baselines: Annotated[tuple[Literal["raw_pixels"], ...], *Distinct] = ()
+    published: bool = False
+    tsne: bool = True
+
+
+class Config(Section):
+    """A whole run. `seed` fixes splits, starts, order of pictures and augmentation."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
