@@ -16,7 +16,7 @@ from trainer.config import Config, as_yaml
 from trainer.errors import InputError
 from trainer.files import write_json, write_text
 
-__all__ = ["open_workdir"]
+__all__ = ["is_first_worker", "open_workdir"]
 
 _PACKAGES = (
     "shoppin",
@@ -55,8 +55,7 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
         raise InputError(
             f"--workdir: cannot make {workdir} ({error.strerror}); give a folder that can be written"
         ) from error
-    worker = _worker_index()
-    if config.train.distribution == "multi_worker" and worker > 0:
+    if not is_first_worker(config):
         yield
         return
     lock = FileLock(workdir / ".lock")
@@ -74,6 +73,11 @@ def open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> Itera
         yield
     finally:
         lock.release()
+
+
+def is_first_worker(config: Config) -> bool:
+    """Whether this process prepares, evaluates and writes: the only one, or worker 0 of a distributed run."""
+    return config.train.distribution != "multi_worker" or _worker_index() == 0
 
 
 def _worker_index() -> int:

@@ -107,8 +107,8 @@ class TrainConfig(Section):
     start: Literal["discriminant", "random"] = "discriminant"
     finetune_head: Literal["keep", "random"] = "keep"
     refit: bool = True
-    views: Literal[1, 2] = 2
-    head: StageConfig = StageConfig(epochs=10, batch_size=128, learning_rate=1e-3, patience=5)
+    views: Literal[1, 2] = 1
+    head: StageConfig = StageConfig(epochs=0, batch_size=128, learning_rate=1e-5)
     finetune: StageConfig = StageConfig()
     joint: StageConfig = StageConfig()
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

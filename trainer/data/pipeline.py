@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from trainer.data.augmentation import Augmentation
 from trainer.data.sampler import Sampler
+from trainer.errors import InputError
 
-__all__ = ["Share", "decode_picture", "feature_batches", "picture_batches", "training_batches"]
+__all__ = ["Share", "decode_picture", "feature_batches", "picture_batches", "readable", "training_batches"]
 
 
 def decode_picture(content: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -50,6 +51,21 @@ def picture_batches(paths: Sequence[str], image_size: int, batch_size: int) -> t
 
     pictures = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return pictures.batch(batch_size).prefetch(2)
+
+
+def readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
+    """The batches of `picture_batches`, with a picture that cannot be read said as what it is.
+
+    Raises:
+        InputError: a picture is gone or spoilt.
+    """
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        reason = " ".join(str(error.message).split())[:200]
+        raise InputError(
+            f"a picture that prepare could read cannot be read now ({reason}); run prepare again"
+        ) from error
 
 
 @dataclass(frozen=True)

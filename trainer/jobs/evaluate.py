@@ -51,7 +51,7 @@ def _tables(config: Config, workdir: Path) -> Iterator[tuple[str, Callable[[], E
     from trainer.training.encoding import embedding_table
     from trainer.training.run_context import RunContext
 
-    context = RunContext.open(config, workdir)
+    context = RunContext.open(config, workdir, training=False)
     for baseline in config.evaluate.baselines:
         yield baseline, partial(_raw_pixels, context.items)
     for name in config.model.names:

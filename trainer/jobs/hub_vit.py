@@ -65,8 +65,9 @@ def write_hub_vit(backbone: Any, folder: Path, *, scale: Any = 1.0, offset: Any 
             os.replace(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"--out: cannot write {folder} ({error.strerror or error}); give another folder") from error
+    except (OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise InputError(f"--out: cannot write {folder} ({reason}); give another folder") from error
 
 
 def _from_preset(preset: str) -> tuple[Any, Any, Any]:
@@ -84,7 +85,7 @@ def _from_preset(preset: str) -> tuple[Any, Any, Any]:
             f"--preset: cannot load {preset!r} ({reason}); expected a KerasHub ViT preset such as "
             "vit_base_patch16_224_imagenet and the network, or a folder saved with save_to_preset"
         ) from error
-    scale = 1.0 / 255.0 if converter.scale is None else converter.scale
+    scale = 1.0 if converter.scale is None else converter.scale
     offset = 0.0 if converter.offset is None else converter.offset
     return 255.0 * np.asarray(scale, np.float32), np.asarray(offset, np.float32), backbone
 

@@ -6,13 +6,21 @@ from pathlib import Path
 
 from trainer.config import Config
 from trainer.jobs import evaluate, plot, prepare, train
+from trainer.workdir import is_first_worker
 
 __all__ = ["run"]
 
 
 def run(config: Config, workdir: Path) -> None:
-    """Prepares, trains, evaluates and plots; whatever is there already and still fits is kept."""
-    prepare.run(config, workdir)
+    """Prepares, trains, evaluates and plots; whatever is there already and still fits is kept.
+
+    Of the workers of a distributed run only the first prepares, evaluates and plots. The others wait for it where
+    training begins, since the strategy starts when all workers are there.
+    """
+    first = is_first_worker(config)
+    if first:
+        prepare.run(config, workdir)
     train.run(config, workdir)
-    evaluate.run(config, workdir)
-    plot.run(config, workdir)
+    if first:
+        evaluate.run(config, workdir)
+        plot.run(config, workdir)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -55,7 +58,9 @@ class HubLayer(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.handle = handle
-        self._module = _load(handle)
+        folder = resolve_hub_handle(handle)
+        self.graph_digest = hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
+        self._module = _load(handle, folder)
         self._takes_training = _takes_training(self._module)
         self._output_dim: int | None = None
         self._adopt()
@@ -77,9 +82,8 @@ class HubLayer(keras.layers.Layer):
         shape = tuple(input_shape)
         if len(shape) != 4 or None in shape[1:]:
             raise InputError(f"{self.name}: expected pictures [B, H, W, 3] of a fixed size, received shape {shape}")
-        probe = tf.zeros((1, *shape[1:]), tf.float32)
         try:
-            features = self._run(probe, training=False)
+            features = _on_one_replica(lambda: self._run(tf.zeros((1, *shape[1:]), tf.float32), training=False))
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise InputError(
                 f"model.hub_vit.handle: {self.handle!r} cannot take pictures of {shape[1]} x {shape[2]} x {shape[3]}; "
@@ -115,16 +119,15 @@ class HubLayer(keras.layers.Layer):
         return {**super().get_config(), "handle": self.handle}
 
 
-def _load(handle: str) -> Any:
+def _load(handle: str, folder: Path) -> Any:
     import tensorflow_hub as hub
 
-    folder = resolve_hub_handle(handle)
     where = f"model.hub_vit.handle: {handle!r}"
     try:
         module = hub.load(str(folder))
     except Exception as error:  # parsing, missing ops and missing files all come as different classes
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{where} cannot be loaded as a TF2 SavedModel: {reason}") from error
+        raise InputError(f"{where}: expected a TF2 SavedModel, it cannot be loaded ({reason})") from error
     if not callable(module):
         kind = "a TF1 module or a plain serving model" if hasattr(module, "signatures") else "no reusable SavedModel"
         raise InputError(f"{where} is {kind}; expected a TF2 reusable SavedModel, which can be called and trained")
@@ -136,7 +139,15 @@ def _load(handle: str) -> Any:
 
 def _takes_training(module: Any) -> bool:
     spec = getattr(module.__call__, "function_spec", None)
-    return spec is not None and "training" in spec.fullargspec.args
+    return spec is not None and "training" in (*spec.fullargspec.args, *spec.fullargspec.kwonlyargs)
+
+
+def _on_one_replica(function: Callable[[], Any]) -> Any:
+    """Under a strategy's scope a module computes only inside of a replica, elsewhere it can but be traced."""
+    if not tf.distribute.in_cross_replica_context():
+        return function()
+    strategy = tf.distribute.get_strategy()
+    return strategy.experimental_local_results(strategy.run(tf.function(function)))[0]
 
 
 def _accepted(module: Any) -> str:

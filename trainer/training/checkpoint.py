@@ -64,7 +64,7 @@ def save_checkpoint(
         model.save(aside)
         record = {
             "progress": dataclasses.asdict(progress) if progress else None,
-            "random_states": {path: state.numpy().tolist() for path, state in _random_states(model).items()},
+            "random_states": [state.numpy().tolist() for state in _random_states(model)],
             **(facts or {}),
         }
         with zipfile.ZipFile(aside, "a") as archive:
@@ -87,21 +87,25 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def read_progress(path: str | Path) -> Progress | None:
-    """How far the training in a checkpoint had come, or `None` where there is no such file."""
+    """How far the training in a checkpoint had come, or `None` where there is no such file.
+
+    Raises:
+        InputError: it is no checkpoint of this project, or of another version of it.
+    """
     if not Path(path).is_file():
         return None
-    record = read_record(path).get("progress")
-    if record is None:
-        return None
-    for name in ("best", "history", "sums"):
-        record[name] = tuple(record[name])
-    return Progress(**record)
+    try:
+        record = read_record(path).get("progress")
+        lists = {} if record is None else {name: tuple(record[name]) for name in ("best", "history", "sums")}
+        return None if record is None else Progress(**{**record, **lists})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected the progress of a training, it holds another's; remove it") from error
 
 
-def _random_states(model: keras.Model) -> dict[str, keras.Variable]:
-    """The states of dropout's seed generators, which Keras leaves out of its files."""
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of dropout's seed generators, which Keras leaves out of its files, in the order of the layers."""
     saved = {id(weight) for weight in model.weights}
-    return {variable.path: variable for variable in model.variables if id(variable) not in saved}
+    return [variable for variable in model.variables if id(variable) not in saved]
 
 
 def restore(model: keras.Model, path: str | Path) -> None:
@@ -113,9 +117,9 @@ def restore(model: keras.Model, path: str | Path) -> None:
     states = _random_states(model)
     try:
         model.load_weights(path)
-        for name, state in read_record(path).get("random_states", {}).items():
-            states[name].assign(state)
-    except (ValueError, OSError, KeyError) as error:
+        for state, value in zip(states, read_record(path).get("random_states", states), strict=True):
+            state.assign(value)
+    except Exception as error:  # Keras, h5py and zipfile each have their own classes
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path}: does not fit the model that is configured ({reason}); remove it to start anew"
@@ -142,9 +146,9 @@ def load_model(path: str | Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:
         raise
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        cause: BaseException | None = error
-        while cause is not None:
+    except Exception as error:  # Keras, h5py and zipfile each have their own classes
+        cause = error.__cause__ or error.__context__
+        while cause is not None:  # a layer's own message says more than what Keras makes of it
             if isinstance(cause, InputError):
                 raise cause from error
             cause = cause.__cause__ or cause.__context__

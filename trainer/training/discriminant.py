@@ -90,10 +90,10 @@ def _fit(counts: np.ndarray, sums: np.ndarray, products: np.ndarray, ridge: floa
     within = products / total - (means.T * priors) @ means
     values, vectors = np.linalg.eigh(within)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    whitening = vectors / np.sqrt(values + ridge * max(values.sum(), np.finfo(np.float64).tiny))
+    whitening = vectors / np.sqrt(values + ridge * (values.sum() or 1.0))
     between = np.sqrt(priors)[:, None] * ((means - mean) @ whitening)
     _, strengths, rotation = np.linalg.svd(between, full_matrices=False)
-    kept = int((strengths > 1e-10 * max(strengths[0], 1e-300)).sum())
+    kept = int((strengths > 1e-10 * strengths.max(initial=1e-300)).sum())
     rotation = rotation[: min(kept, int(seen.sum()) - 1)].T
     # The first columns of the projector onto what is left, in order of the variance inside classes.
     beside = np.eye(len(mean)) - rotation @ rotation.T

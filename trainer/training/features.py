@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256
-from trainer.data.pipeline import picture_batches
+from trainer.data.pipeline import picture_batches, readable
 from trainer.data.row_store import RowStore, row_key
-from trainer.errors import InputError
 
 __all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest"]
 
@@ -58,12 +57,18 @@ class FeatureRows:
 def backbone_digest(backbone: keras.Model) -> str:
     """Digest of all that a backbone's features depend on: its layers, its weights, its precision, the libraries."""
     digest = hashlib.sha256(_PIPELINE_VERSION.encode())
-    layers = [layer.get_config() for layer in _flatten(backbone)]
+    layers = [(type(layer).__name__, _settings(layer)) for layer in _flatten(backbone)]
     digest.update(json.dumps(layers, sort_keys=True, default=str).encode())
     digest.update(f"{tf.__version__} {keras.__version__}".encode())
     for weight in backbone.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
+
+
+def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
+    """What a layer computes. Its name counts the layers made before it, and its freezing is training's affair."""
+    settings = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
+    return {**settings, "graph": getattr(layer, "graph_digest", None)}
 
 
 def _flatten(model: keras.Model) -> list[keras.layers.Layer]:
@@ -135,7 +140,7 @@ class FeatureStores:
             paths = items[IMAGE_PATH].iloc[list(chosen)].tolist()
             batches = picture_batches(paths, items_size(backbones[names[0]]), self.batch_size)
             with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
-                for batch in _readable(batches):
+                for batch in readable(batches):
                     rows = batch["row"].numpy()
                     for name, values in run(batch["image"]).items():
                         stores[name].append([keys[chosen[row]] for row in rows], values.numpy())
@@ -156,16 +161,6 @@ class FeatureStores:
             forward = tf.function(run, input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)])
             self._forward[key] = (backbones, forward)
         return forward
-
-
-def _readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
-    try:
-        yield from batches
-    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError) as error:
-        reason = " ".join(str(error.message).split())[:200]
-        raise InputError(
-            f"a picture that prepare could read cannot be read now ({reason}); run prepare again"
-        ) from error
 
 
 def items_size(backbone: keras.Model) -> int:

@@ -131,7 +131,7 @@ def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: in
     kernel = np.zeros(projection.kernel.shape)
     kernel[:, : first.shape[1] + beside.shape[1]] = np.concatenate([first, beside], axis=1)
     # Only directions count, since the embedding has unit length; this keeps the numbers near 1.
-    kernel /= np.sqrt(np.square(first).sum())
+    kernel /= np.linalg.norm(first) or 1.0  # 0 where nothing tells the classes apart
     projection.set_weights([weights[:, None] * kernel, -found.mean @ kernel])
     centres = found.centres[:, : first.shape[1]]
     lengths = np.linalg.norm(centres, axis=1, keepdims=True)

@@ -92,7 +92,10 @@ def train_stage(
     """
     run = _StageRun(name, model, stage, data, folder, key, strategy or tf.distribute.get_strategy())
     with interrupt_at_safe_place() as interrupt:
-        return run.run(interrupt)
+        history = run.run(interrupt)
+    if interrupt.asked:  # after the last step
+        raise KeyboardInterrupt
+    return history
 
 
 class _StageRun:
@@ -240,7 +243,9 @@ class _StageRun:
             tf.reduce_sum(tf.cast(right, tf.float32)),
             tf.cast(tf.shape(labels)[0], tf.float32),
         ]
-        return tape.gradient(scaled, [weight.value for weight in self.weights]), tf.stack(figures)
+        found = tape.gradient(scaled, [weight.value for weight in self.weights], unconnected_gradients="zero")
+        # A hub module may gather rows of a variable, which gives a sparse gradient, or leave one out.
+        return [tf.convert_to_tensor(gradient) for gradient in found], tf.stack(figures)
 
     def _clipped(self, gradients: list[Any]) -> list[Any]:
         if not self.stage.clip_norm:

@@ -47,13 +47,19 @@ class RunContext:
     strategy: tf.distribute.Strategy = field(repr=False)
 
     @classmethod
-    def open(cls, config: Config, workdir: Path) -> RunContext:
+    def open(cls, config: Config, workdir: Path, *, training: bool = True) -> RunContext:
         """Sets precision, seeds and strategy, and reads the items.
+
+        Args:
+            config: of the run.
+            workdir: of the run.
+            training: false where other workers do not take part, in evaluation.
 
         Raises:
             InputError: `prepare` has not run, or the strategy cannot be had.
         """
-        strategy = build_strategy(config.train.distribution)
+        alone = config.train.distribution == "multi_worker" and not training
+        strategy = build_strategy("none" if alone else config.train.distribution)
         keras.config.set_dtype_policy(config.train.precision)
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_op_determinism()

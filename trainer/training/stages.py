@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainer.config import StageConfig
 from trainer.data.augmentation import Augmentation
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256, TRAIN, VALIDATION
-from trainer.data.pipeline import Share, feature_batches, picture_batches, training_batches
+from trainer.data.pipeline import Share, feature_batches, picture_batches, readable, training_batches
 from trainer.data.row_store import RowStore, row_key
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.head import compose
@@ -177,7 +177,7 @@ def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tens
     with store.lock():
         missing = store.missing(keys)
         paths = items[IMAGE_PATH].iloc[missing].tolist()
-        for batch in picture_batches(paths, size, run.config.train.extraction_batch_size):
+        for batch in readable(picture_batches(paths, size, run.config.train.extraction_batch_size)):
             store.append([keys[missing[row]] for row in batch["row"].numpy()], batch["image"].numpy())
     pictures, rows = store.array, store.rows(keys)
 
