@@ -65,7 +65,9 @@ def test_a_full_disk_is_the_users_to_mend(call: str, former: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(InputError, match=r"^cannot write .*table.txt: No space left on device; the former file is kept"):
+    with pytest.raises(
+        InputError, match=r"^cannot write .*table.txt: No space left on device; the former file is kept"
+    ):
         write_text(former, "new")
     monkeypatch.undo()
     assert_kept(former)

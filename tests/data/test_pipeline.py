@@ -134,9 +134,7 @@ def test_labels_are_those_of_the_rows() -> None:
     known = tf.constant(pictures)
     labels = np.arange(COUNT, dtype=np.int32) % CLASSES
     plain = Augmentation(AugmentationConfig(flip=False, crop=1.0, colour=0.0), SIZE, seed=0)
-    batches = training_batches(
-        lambda row: known[row], labels, CLASSES, ShuffledEpochs(COUNT, 1), plain, Share.whole(5)
-    )
+    batches = training_batches(lambda row: known[row], labels, CLASSES, ShuffledEpochs(COUNT, 1), plain, Share.whole(5))
     seen = []
     for batch in islice(batches.as_numpy_iterator(), 2):
         rows = batch["image"][:, 0, 0, 0]

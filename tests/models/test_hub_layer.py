@@ -141,7 +141,9 @@ def save(folder: Path, call: Callable[..., Any], *, lists: bool = True, training
     unused = tf.Variable(1.0, name="unused")
     spec = tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)
     if training:
-        module.__call__ = tf.function(lambda images, *, training=False: call(scale, images) * (2.0 if training else 1.0))
+        module.__call__ = tf.function(
+            lambda images, *, training=False: call(scale, images) * (2.0 if training else 1.0)
+        )
         for mode in (False, True):
             module.__call__.get_concrete_function(spec, training=mode)
     else:

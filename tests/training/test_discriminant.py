@@ -24,7 +24,9 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return rows, classes
 
 
-def fit(rows: np.ndarray, classes: np.ndarray, num_classes: int = CLASSES, chunk: int = 10**6, **how: float) -> Discriminant:
+def fit(
+    rows: np.ndarray, classes: np.ndarray, num_classes: int = CLASSES, chunk: int = 10**6, **how: float
+) -> Discriminant:
     def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(rows), chunk):
             yield rows[start : start + chunk], classes[start : start + chunk]
@@ -144,7 +146,9 @@ def test_more_classes_than_features_give_at_most_as_many_directions() -> None:
     assert found.complement.shape == (3, 0)
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(np.zeros((0, 3)), []), (np.ones((1, 3)), [0]), (np.ones((9, 3)), [1] * 9)])
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(np.zeros((0, 3)), []), (np.ones((1, 3)), [0]), (np.ones((9, 3)), [1] * 9)]
+)
 def test_two_classes_are_required(rows: np.ndarray, classes: list[int]) -> None:
     with pytest.raises(ValueError, match="expected at least two rows of at least two classes"):
         fit(rows, np.asarray(classes, int), 2)

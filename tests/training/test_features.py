@@ -128,7 +128,9 @@ def test_a_backbone_built_again_is_known(items: pd.DataFrame, stores: FeatureSto
 
 
 @pytest.mark.parametrize("changed", [{"weight": 1.001}, {"high": 2.0}], ids=str)
-def test_a_changed_backbone_is_asked_again(changed: dict[str, float], items: pd.DataFrame, stores: FeatureStores) -> None:
+def test_a_changed_backbone_is_asked_again(
+    changed: dict[str, float], items: pd.DataFrame, stores: FeatureStores
+) -> None:
     stores.features({"small": backbone()}, items)
     counted()
     other = backbone(**changed)
@@ -237,14 +239,18 @@ def test_an_interrupted_extraction_goes_on(
 
 
 @pytest.mark.parametrize("how", ["gone", "spoilt", "a folder"])
-def test_a_picture_that_cannot_be_read_is_the_users_to_mend(how: str, items: pd.DataFrame, stores: FeatureStores) -> None:
+def test_a_picture_that_cannot_be_read_is_the_users_to_mend(
+    how: str, items: pd.DataFrame, stores: FeatureStores
+) -> None:
     path = Path(items[IMAGE_PATH].iloc[4])
     path.unlink()
     if how == "spoilt":
         path.write_bytes(b"no picture")
     elif how == "a folder":
         path.mkdir()
-    with pytest.raises(InputError, match=r"^a picture that prepare could read cannot be read now \(.*\); run prepare again$"):
+    with pytest.raises(
+        InputError, match=r"^a picture that prepare could read cannot be read now \(.*\); run prepare again$"
+    ):
         stores.features({"small": backbone()}, items)
 
 

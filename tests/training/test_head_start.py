@@ -77,9 +77,7 @@ def test_chunks_are_all_rows_in_order(features: HeadFeatures, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("chunk", [7, 10**6])
-def test_a_started_head_classifies_at_once(
-    chunk: int, features: HeadFeatures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_started_head_classifies_at_once(chunk: int, features: HeadFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_start, "_CHUNK", chunk)
     head = build_head(WIDTHS, CLASSES, 16)
     start_head(head, features, CLASSES, discriminant=True)
@@ -137,7 +135,9 @@ def test_the_baseline_starts_as_the_plain_discriminant(features: HeadFeatures) -
 
 
 @pytest.mark.parametrize("discriminant", [False, True])
-@pytest.mark.parametrize("build", [lambda: build_head(WIDTHS, CLASSES, 16), lambda: build_concatenation_head(WIDTHS, CLASSES)])
+@pytest.mark.parametrize(
+    "build", [lambda: build_head(WIDTHS, CLASSES, 16), lambda: build_concatenation_head(WIDTHS, CLASSES)]
+)
 def test_features_that_say_nothing_give_finite_answers(build: Any, discriminant: bool) -> None:
     same = {part: [np.full((ITEMS, width), 3.0, np.float32)] for part, width in WIDTHS.items()}
     head = build()

@@ -129,7 +129,9 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 def test_a_rule_that_matches_nothing_is_misspelt() -> None:
     check_rules("train.finetune.layers", PATHS, [("conv5", 0.5), ("kernel$", 3.0)])
-    with pytest.raises(InputError, match=r"^train\.finetune\.layers: expected .*'con6_block1' is found in none") as caught:
+    with pytest.raises(
+        InputError, match=r"^train\.finetune\.layers: expected .*'con6_block1' is found in none"
+    ) as caught:
         check_rules("train.finetune.layers", PATHS, [("conv5", 0.5), ("con6_block1", 0.0)])
     assert "resnet50/conv5_block1_1_conv/kernel" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -13,7 +13,18 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.sampler import Sampler
 from trainer.errors import InputError
 
-__all__ = ["Share", "decode_picture", "feature_batches", "picture_batches", "readable", "training_batches"]
+__all__ = [
+    "DECODING_VERSION",
+    "Share",
+    "decode_picture",
+    "feature_batches",
+    "picture_batches",
+    "readable",
+    "training_batches",
+]
+
+DECODING_VERSION = "1"
+"""To be raised when decoding or resizing changes, so that nothing made of pictures before is used any longer."""
 
 
 def decode_picture(content: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256
-from trainer.data.pipeline import picture_batches, readable
+from trainer.data.pipeline import DECODING_VERSION, picture_batches, readable
 from trainer.data.row_store import RowStore, row_key
 
 __all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest"]
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 PLAIN = "plain"
 MIRRORED = "mirrored"
-_PIPELINE_VERSION = "1"  # to be raised when decoding or resizing changes
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class FeatureRows:
 
 def backbone_digest(backbone: keras.Model) -> str:
     """Digest of all that a backbone's features depend on: its layers, its weights, its precision, the libraries."""
-    digest = hashlib.sha256(_PIPELINE_VERSION.encode())
+    digest = hashlib.sha256(DECODING_VERSION.encode())
     layers = [(type(layer).__name__, _settings(layer)) for layer in _flatten(backbone)]
     digest.update(json.dumps(layers, sort_keys=True, default=str).encode())
     digest.update(f"{tf.__version__} {keras.__version__}".encode())

@@ -15,7 +15,14 @@ import tensorflow as tf
 from trainer.config import StageConfig
 from trainer.data.augmentation import Augmentation
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256, TRAIN, VALIDATION
-from trainer.data.pipeline import Share, feature_batches, picture_batches, readable, training_batches
+from trainer.data.pipeline import (
+    DECODING_VERSION,
+    Share,
+    feature_batches,
+    picture_batches,
+    readable,
+    training_batches,
+)
 from trainer.data.row_store import RowStore, row_key
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.head import compose
@@ -24,7 +31,7 @@ from trainer.training.checkpoint import Progress, read_progress, save_checkpoint
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest
 from trainer.training.head_start import HeadFeatures, randomise_head, start_head
 from trainer.training.loop import StageData, train_stage
-from trainer.training.optimizer import check_rules
+from trainer.training.optimizer import check_rules, multipliers
 from trainer.training.run_context import RunContext, digest
 
 __all__ = ["train_models"]
@@ -60,7 +67,7 @@ def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
 def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.Model:
     head, key = _train_head(run, name, {name: backbone}, "head")
     stage = run.config.train.finetune
-    if not stage.epochs:
+    if not stage.epochs or not _moves(name, backbone, stage):
         _finish(run, name, {name: backbone}, head, key)
         return backbone
     with run.strategy.scope():
@@ -73,6 +80,12 @@ def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.
         head, key = _train_head(run, name, {name: backbone}, "refit")
     _finish(run, name, {name: backbone}, head, key)
     return backbone
+
+
+def _moves(name: str, backbone: keras.Model, stage: StageConfig) -> bool:
+    """Whether a stage trains any weight of the backbone; if it freezes them all, its head is made already."""
+    paths = [f"{name}/{weight.path}" for weight in backbone.trainable_variables]
+    return any(factor > 0.0 for factor in multipliers(paths, stage.layers))
 
 
 def _joined_model(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> None:
@@ -173,7 +186,7 @@ def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tens
     """Decodes every picture once into a store on disk; answers a function from a row to its pixels."""
     size = run.config.model.image_size
     store = RowStore(run.workdir / "features" / f"decoded-{size}", (size, size, 3), np.uint8)
-    keys = [row_key(sha, str(size)) for sha in items[PICTURE_SHA256]]
+    keys = [row_key(sha, str(size), DECODING_VERSION) for sha in items[PICTURE_SHA256]]
     with store.lock():
         missing = store.missing(keys)
         paths = items[IMAGE_PATH].iloc[missing].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -27,18 +28,25 @@ def build_strategy(kind: str) -> tf.distribute.Strategy:
         InputError: `TF_CONFIG` is missing or malformed, or no TPU is found.
     """
     if kind == "mirrored":
-        return tf.distribute.MirroredStrategy(_devices())
+        return _mirrored()
     if kind == "multi_worker":
         _check_tf_config()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _multi_worker()
     if kind == "tpu":
         return _tpu()
     return tf.distribute.get_strategy()
 
 
-def _devices() -> list[str]:
+# Each is made once a process: the collective operations of a second one would be taken for those of the first.
+@functools.cache
+def _multi_worker() -> tf.distribute.Strategy:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    return [device.name for device in tf.config.list_logical_devices(kind)]
+    return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
 
 
 def _check_tf_config() -> None:
