@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
@@ -77,11 +78,8 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     wanted = (options.batches + 1) * options.batch_size
     paths = [str(path) for path in sorted(pictures.glob("*.jpg"))[:wanted]]
     items = pd.DataFrame({IMAGE_PATH: paths, PICTURE_SHA256: paths})
-    every = {
-        "resnet50": build_resnet50(
-            options.weights, options.image_size, "train" if options.weights == "none" else "frozen"
-        )
-    }
+    batch_norm: Literal["train", "frozen"] = "train" if options.weights == "none" else "frozen"
+    every = {"resnet50": build_resnet50(options.weights, options.image_size, batch_norm)}
     if options.handle:
         every["hub_vit"] = build_hub_vit(options.handle, options.image_size)
     images = next(iter(picture_batches(paths, options.image_size, options.batch_size)))["image"]
@@ -95,7 +93,8 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
             extracted.append(stores.rate(backbones, items))
         ratio = statistics.median(np.divide(extracted, bare))
         print(
-            f"{' + '.join(names):<20}{statistics.median(bare):>18.1f}{statistics.median(extracted):>14.1f}{ratio:>8.3f}",
+            f"{' + '.join(names):<20}{statistics.median(bare):>18.1f}"
+            f"{statistics.median(extracted):>14.1f}{ratio:>8.3f}",
             flush=True,
         )
 

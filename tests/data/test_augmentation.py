@@ -155,7 +155,7 @@ def test_pictures_do_not_depend_on_the_precision_of_the_model(policy: str, pictu
 
 
 def test_a_draw_outside_of_a_seed_is_our_fault() -> None:
-    with pytest.raises(RuntimeError, match="outside of SeededDraws.seeded"):
+    with pytest.raises(RuntimeError, match=r"outside of SeededDraws\.seeded"):
         SeededDraws().uniform((2,))
 
 

@@ -1,6 +1,7 @@
 """Small training stages, one after the other, run as a process by the tests: `python stage_program.py JSON`.
 
-The JSON holds `logical_cpus`, and `runs`: a list of options, each of one call of `train_stage`. It prints their results.
+The JSON holds `runs`, a list of options for `run`, and may hold `logical_cpus` and `module`. It prints a list
+of answers.
 """
 
 from __future__ import annotations
