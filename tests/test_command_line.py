@@ -106,8 +106,7 @@ def test_a_missing_configuration_is_exit_2(tmp_path: Path, capsys: pytest.Captur
     assert "expected a readable YAML file" in error_line(capsys)
 
 
-def test_train_before_prepare_says_what_to_run(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # In a child this would cost an import of TensorFlow; evaluate's tables are read as late as the models.
+def test_a_job_before_its_time_says_what_to_run(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["plot", "--config", str(config), "--workdir", str(config.parent / "run")]) == 2
     assert "Run evaluate first" in error_line(capsys)
 
@@ -118,11 +117,11 @@ def test_a_job_is_given_the_configuration_and_the_workdir(
     seen: list[tuple[Config, Path]] = []
     job(lambda configuration, workdir: seen.append((configuration, workdir)))
     monkeypatch.chdir(config.parent)
-    assert command_line.main(["prepare", "--config", config.name, "--set", "seed=9", "train.views=1"]) == 0
+    assert command_line.main(["prepare", "--config", config.name, "--set", "seed=9", "train.start=random"]) == 0
     assert command_line.main(["prepare", "--config", config.name, "--workdir", "elsewhere", "--quiet"]) == 0
-    assert [(c.seed, c.train.views, w) for c, w in seen] == [
-        (9, 1, Path("runs/small")),
-        (7, 2, Path("elsewhere")),
+    assert [(c.seed, c.train.start, w) for c, w in seen] == [
+        (9, "random", Path("runs/small")),
+        (7, "discriminant", Path("elsewhere")),
     ]
 
 

@@ -1,6 +1,6 @@
 """Small training stages, one after the other, run as a process by the tests: `python stage_program.py JSON`.
 
-The JSON holds `runs`, a list of options for `run`, and perhaps `logical_cpus` and `module`. A list of answers is printed.
+The JSON holds `runs`, a list of options for `run`, and perhaps `logical_cpus` and `module`. It prints the answers.
 """
 
 from __future__ import annotations
