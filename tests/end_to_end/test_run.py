@@ -19,7 +19,7 @@ CONFIG = """
 seed: 4
 data: {{source: demo, root: {root}/catalogue, demo: {{items_per_type: 6, image_size: 32}}, workers: 1}}
 model: {{names: [hub_vit], image_size: 32, embedding_dim: 16, hub_vit: {{handle: {root}/vit}}}}
-train: {{start: random, refit: false, head: {{epochs: 1}}, finetune: {{epochs: 1, batch_size: 4, learning_rate: 1e-3}}}}
+train: {{start: random, refit: false, head: {{epochs: 1}}, finetune: {{epochs: 1, batch_size: 2, learning_rate: 1e-3}}}}
 evaluate: {{tsne: false, gallery: [split, train], baselines: [raw_pixels]}}
 """
 
@@ -75,7 +75,7 @@ class Runs:
         common = ["--config", str(root / "small.yaml"), "--workdir"]
         with started("-m", "trainer", "run", *common, str(self.stopped)) as process:
             assert process.stderr is not None
-            self.stopped_err = read_until("hub_vit/finetune epoch 1", process.stderr)
+            self.stopped_err = read_until("| 1/22 [", process.stderr)
             process.send_signal(signal.SIGINT)
             _, rest = process.communicate(timeout=200)
             self.stopped_err += rest.decode()
@@ -180,7 +180,7 @@ def test_an_interrupted_run_says_how_to_go_on(runs: Runs) -> None:
     assert "hub_vit/finetune: interrupted; the same command goes on from" in runs.stopped_err
     assert "Traceback" not in runs.stopped_err
     assert runs.progress_when_stopped is not None
-    assert 0 < runs.progress_when_stopped.batch < 11  # 44 pictures, 4 in a batch
+    assert 0 < runs.progress_when_stopped.batch < 22  # 44 pictures, 2 in a batch
     assert "checkpoints/hub_vit/best.keras" not in runs.when_stopped
 
 
