@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -154,7 +154,7 @@ class _FeatureValidation:
     def __init__(self, features: Mapping[str, FeatureRows], labels: np.ndarray, chunk: int = 1024) -> None:
         self._features, self._labels, self._chunk = features, labels, chunk
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         for start in range(0, len(self._labels), self._chunk):
             places = slice(start, start + self._chunk)
             features = {part: rows.read(places) for part, rows in self._features.items()}
@@ -174,12 +174,22 @@ def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: St
 
     checked = None
     if len(validation):
-        labels = tf.constant(run.classes(validation))
-        checked = picture_batches(validation[IMAGE_PATH].tolist(), size, run.config.train.extraction_batch_size).map(
-            lambda batch: {"image": batch["image"], "label": tf.gather(labels, batch["row"])}
-        )
+        paths = validation[IMAGE_PATH].tolist()
+        read = picture_batches(paths, size, run.config.train.extraction_batch_size)
+        checked = _PictureValidation(read, run.classes(validation))
     data = StageData(batches, len(train), run.class_counts(), checked)
     train_stage(name, model, stage, data, run.checkpoints(name.split("/")[0]) / name.split("/")[1], key, run.strategy)
+
+
+class _PictureValidation:
+    """Validation batches of pictures, read from their files again each time."""
+
+    def __init__(self, pictures: tf.data.Dataset, labels: np.ndarray) -> None:
+        self._pictures, self._labels = pictures, labels
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in readable(self._pictures):
+            yield {"image": batch["image"], "label": self._labels[batch["row"].numpy()]}
 
 
 def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tensor], tf.Tensor]:
