@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trainer.config import Config, load_config
-from trainer.jobs import run as run_job
 
 CONFIG = """
 data: {{source: demo, root: {root}/catalogue, demo: {{items_per_type: 5, image_size: 32}}, workers: 1}}
@@ -26,17 +26,26 @@ evaluate: {{tsne: false, splits: [test]}}
 """
 
 
+# In a process of its own, since a run sets precision, seeds and determinism for the whole process.
+COMMANDS = """
+import sys
+from trainer.__main__ import main
+for arguments in sys.argv[1:]:
+    code = main(arguments.split())
+    if code:
+        sys.exit(code)
+"""
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    from trainer.jobs import hub_vit
-
     root = tmp_path_factory.mktemp("all")
-    sizes = {"image_size": 32, "patch_size": 16, "layers": 1, "heads": 2, "width": 16, "seed": 0}
-    hub_vit.run(argparse.Namespace(out=root / "vit", preset=None, **sizes))
     (root / "config.yaml").write_text(CONFIG.format(root=root), encoding="utf-8")
-    config = load_config(root / "config.yaml")
-    run_job.run(config, root / "run")
-    return config, root / "run"
+    make = f"hub-vit --out {root}/vit --image-size 32 --patch-size 16 --layers 1 --heads 2 --width 16"
+    run = f"run --config {root}/config.yaml --workdir {root}/run"
+    done = subprocess.run([sys.executable, "-c", COMMANDS, make, run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return load_config(root / "config.yaml"), root / "run"
 
 
 def test_every_model_is_measured(finished: tuple[Config, Path]) -> None:
