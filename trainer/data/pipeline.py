@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ __all__ = [
 
 DECODING_VERSION = "1"
 """To be raised when decoding or resizing changes, so that nothing made of pictures before is used any longer."""
+
+_WORKERS = os.cpu_count() or 1
 
 
 def decode_picture(content: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -60,8 +63,15 @@ def picture_batches(paths: Sequence[str], image_size: int, batch_size: int) -> t
     def read(row: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"row": row, "image": decode_picture(tf.io.read_file(names[row]), image_size)}
 
-    pictures = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return pictures.batch(batch_size).prefetch(2)
+    pictures = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=_WORKERS, deterministic=True)
+    return pictures.batch(batch_size).prefetch(2).with_options(_untuned())
+
+
+def _untuned() -> tf.data.Options:
+    """Without the tuning thread: the end of a stream would wait for its sleep, up to two seconds."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
@@ -144,9 +154,9 @@ def training_batches(
         return {"image": images, "label": labels}
 
     positions = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
-    pictures = positions.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    pictures = positions.map(read, num_parallel_calls=_WORKERS, deterministic=True)
     batches = pictures.batch(share.per_replica, drop_remainder=True)
-    return batches.map(mix, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return batches.map(mix, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2).with_options(_untuned())
 
 
 def feature_batches(
@@ -183,4 +193,4 @@ def feature_batches(
         return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes)}
 
     rows = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place).map(sampler.row)
-    return rows.batch(share.per_replica, drop_remainder=True).map(read).prefetch(tf.data.AUTOTUNE)
+    return rows.batch(share.per_replica, drop_remainder=True).map(read).prefetch(2).with_options(_untuned())
