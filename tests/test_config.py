@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from trainer.config import Config, as_yaml, load_config
+from trainer.config import Config, Section, as_yaml, load_config, load_section
 from trainer.errors import ConfigError, InputError
 
 SMALLEST = "model: {hub_vit: {handle: somewhere}}\n"
@@ -300,7 +300,7 @@ def test_a_change_of_one_of_two_sections_that_share_a_text_leaves_the_other(tmp_
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("seed", "--set: expected key=value such as train.head.epochs=20, received 'seed'"),
+        ("seed", "--set: expected key=value such as section.key=20, received 'seed'"),
         ("=3", "--set: expected key=value"),
         ("train..epochs=3", "--set: expected key=value"),
         ("seed.a.b=3", "--set seed.a.b=3: expected a section at seed, received 1"),
@@ -355,3 +355,29 @@ def test_the_configurations_that_come_along_are_valid() -> None:
     assert paths
     for path in paths:
         load_config(path, ["model.hub_vit.handle=somewhere"])
+
+
+class Wheel(Section):
+    spokes: int = 12
+
+
+class Bicycle(Section):
+    """A configuration of another kind."""
+
+    colour: str = "red"
+    wheel: Wheel = Wheel()
+
+
+def test_other_configurations_are_read_the_same_way(tmp_path: Path) -> None:
+    path = tmp_path / "bicycle.yaml"
+    path.write_text("colour: blue\n", encoding="utf-8")
+    bicycle = load_section(Bicycle, path, ["wheel.spokes=8"])
+    assert bicycle == Bicycle(colour="blue", wheel=Wheel(spokes=8))
+    path.write_text(as_yaml(bicycle), encoding="utf-8")
+    assert load_section(Bicycle, path) == bicycle
+    assert load_section(Bicycle) == Bicycle()
+
+
+def test_the_nearest_key_is_one_of_the_configuration_at_hand() -> None:
+    with pytest.raises(ConfigError, match=r"'spoke': expected a known key.*nearest known key is wheel\.spokes$"):
+        load_section(Bicycle, None, ["spoke=8"])

@@ -22,7 +22,7 @@ model:
   hub_vit: {{handle: {root}/vit}}
 train:
   joint: {{epochs: 1, batch_size: 12, learning_rate: 1e-3, keep: last, layers: [["resnet50/(conv1|conv2)", 0]]}}
-evaluate: {{tsne: false, splits: [test]}}
+evaluate: {{tsne: none, splits: [test]}}
 """
 
 
@@ -81,3 +81,18 @@ def test_the_plain_concatenation_is_plain(finished: tuple[Config, Path]) -> None
     features = np.concatenate([np.asarray(model.get_layer(part)(pictures)) for part in ("resnet50", "hub_vit")], axis=1)
     expected = features / np.linalg.norm(features, axis=1, keepdims=True)
     np.testing.assert_allclose(model(pictures)["embedding"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_evaluating_again_needs_no_backbone(finished: tuple[Config, Path]) -> None:
+    workdir = finished[1]
+    before = (workdir / "metrics.json").read_text(encoding="utf-8")
+    (workdir / "metrics.json").unlink()
+    root = workdir.parent
+    (root / "vit").rename(root / "moved")  # a model cannot be loaded without its hub module
+    try:
+        command = f"evaluate --config {root}/config.yaml --workdir {workdir}"
+        done = subprocess.run([sys.executable, "-c", COMMANDS, command], capture_output=True, text=True, check=False)
+    finally:
+        (root / "moved").rename(root / "vit")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (workdir / "metrics.json").read_text(encoding="utf-8") == before

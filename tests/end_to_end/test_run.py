@@ -20,7 +20,7 @@ seed: 4
 data: {{source: demo, root: {root}/catalogue, demo: {{items_per_type: 6, image_size: 32}}, workers: 1}}
 model: {{names: [hub_vit], image_size: 32, embedding_dim: 16, hub_vit: {{handle: {root}/vit}}}}
 train: {{start: random, refit: false, head: {{epochs: 1}}, finetune: {{epochs: 1, batch_size: 2, learning_rate: 1e-3}}}}
-evaluate: {{tsne: false, gallery: [split, train], baselines: [raw_pixels]}}
+evaluate: {{tsne: none, gallery: [split, train], baselines: [raw_pixels]}}
 """
 
 # Several commands in one process, since most of the time of a small one goes into importing TensorFlow.

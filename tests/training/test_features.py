@@ -248,9 +248,8 @@ def test_a_picture_that_cannot_be_read_is_the_users_to_mend(
         path.write_bytes(b"no picture")
     elif how == "a folder":
         path.mkdir()
-    with pytest.raises(
-        InputError, match=r"^a picture that prepare could read cannot be read now \(.*\); run prepare again$"
-    ):
+    told = rf"^{path}: prepare could read this picture, it cannot be read now \(.+\); run prepare again$"
+    with pytest.raises(InputError, match=told):
         stores.features({"small": backbone()}, items)
 
 
@@ -265,3 +264,19 @@ def _no_locks_left(stores: FeatureStores) -> Iterator[None]:
     for folder in stores.root.glob("*"):
         with RowStore(folder, (12,), np.float32).lock().acquire(timeout=0):
             pass
+
+
+def test_cached_features_are_found_by_digest_only_when_all_are_there(
+    items: pd.DataFrame, stores: FeatureStores, tmp_path: Path
+) -> None:
+    model = backbone()
+    digests, widths = {"small": backbone_digest(model)}, {"small": int(model.output_shape[-1])}
+    assert stores.cached(digests, widths, items) is None
+    assert not (tmp_path / "features").exists()
+    stores.features({"small": model}, items.iloc[:-1])
+    assert stores.cached(digests, widths, items) is None
+    wanted = stores.features({"small": model}, items)["small"].read()
+    found = stores.cached(digests, widths, items)
+    assert found is not None
+    np.testing.assert_array_equal(found["small"].read(), wanted)
+    assert stores.cached({"small": "0" * 64}, widths, items) is None

@@ -12,9 +12,10 @@ from trainer.config.data import (
     SplitsConfig,
     TfdsConfig,
 )
-from trainer.config.file import as_yaml, load_config
+from trainer.config.file import as_yaml, load_config, load_section
 from trainer.config.model import FusedConfig, HubVitConfig, ModelConfig, ModelName, ResNet50Config
 from trainer.config.run import Config, EvaluateConfig
+from trainer.config.section import Section
 from trainer.config.training import AugmentationConfig, StageConfig, TrainConfig
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "NearDuplicatesConfig",
     "ResNet50Config",
     "SampleConfig",
+    "Section",
     "SelectionConfig",
     "SplitsConfig",
     "StageConfig",
@@ -38,4 +40,5 @@ __all__ = [
     "TrainConfig",
     "as_yaml",
     "load_config",
+    "load_section",
 ]

@@ -1,4 +1,4 @@
-"""Configuration files: YAML with the keys of `Config`, changed key by key from the command line.
+"""Configuration files: YAML with the keys of a section, changed key by key from the command line.
 
 An unknown key, a wrong type or an impossible value raises `ConfigError` with one line that names the key, what was
 expected, what came, and the nearest known key.
@@ -10,16 +10,19 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trainer.config.run import Config
+from trainer.config.section import Section
 from trainer.errors import ConfigError
 
-__all__ = ["as_yaml", "load_config"]
+__all__ = ["as_yaml", "load_config", "load_section"]
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,9 +53,15 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def load_config(path: str | Path | None = None, changes: Iterable[str] = ()) -> Config:
+    """Reads the configuration of a run: `load_section` of `Config`."""
+    return load_section(Config, path, changes)
+
+
+def load_section(section: type[AnySection], path: str | Path | None = None, changes: Iterable[str] = ()) -> AnySection:
     """Reads a configuration and checks all of it.
 
     Args:
+        section: its class, which says what keys there are.
         path: YAML file; `None` for defaults.
         changes: `a.b=value` strings, applied in order; the value is YAML (`null`, `3`, `[a, b]`).
 
@@ -66,11 +75,11 @@ def load_config(path: str | Path | None = None, changes: Iterable[str] = ()) -> 
     for change in changes:
         _apply(values, change)
     try:
-        return Config.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise ConfigError(_explain(details[0]) + more) from None
+        raise ConfigError(_explain(details[0], section) + more) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):
-        raise ConfigError(f"--set: expected key=value such as train.head.epochs=20, received {change!r}")
+        raise ConfigError(f"--set: expected key=value such as section.key=20, received {change!r}")
     place = values
     for depth, name in enumerate(path[:-1], start=1):
         below = {} if place.get(name) is None else place[name]
@@ -108,11 +117,11 @@ def _apply(values: dict[str, Any], change: str) -> None:
     place[path[-1]] = _parse(text, f"--set {key}")
 
 
-def _explain(detail: ErrorDetails) -> str:
+def _explain(detail: ErrorDetails, section: type[Section]) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     shown = _shown(detail["input"])
     if detail["type"] in ("extra_forbidden", "invalid_key"):
-        near = max(_known_keys(Config), key=lambda known: _likeness(key, known))
+        near = max(_known_keys(section), key=lambda known: _likeness(key, known))
         return f"{key!r}: expected a known key, received an unknown one ({shown}); the nearest known key is {near}"
     if detail["type"] == "value_error":
         return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
@@ -151,8 +160,8 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def as_yaml(config: Config) -> str:
-    """The resolved configuration as YAML that `load_config` reads back to an equal value."""
+def as_yaml(config: Section) -> str:
+    """The resolved configuration as YAML that `load_section` reads back to an equal value."""
     return yaml.dump(_plain(config.model_dump()), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 

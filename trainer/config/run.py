@@ -23,7 +23,7 @@ class EvaluateConfig(Section):
         ks: how many nearest items count.
         baselines: rows to compare with; `raw_pixels` is the cosine of 32 x 32 pixel pictures.
         published: whether the run follows the published protocol, so that its rows are shown beside ours.
-        tsne: whether plots hold t-SNE maps beside PCA.
+        tsne: for which models there are t-SNE maps beside PCA: `last` of `model.names`, `all`, or `none`.
     """
 
     splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1), *Distinct] = (
@@ -34,7 +34,7 @@ class EvaluateConfig(Section):
     ks: Annotated[tuple[Positive, ...], Field(min_length=1), *Distinct] = (1, 5, 10)
     baselines: Annotated[tuple[Literal["raw_pixels"], ...], *Distinct] = ()
     published: bool = False
-    tsne: bool = True
+    tsne: Literal["last", "all", "none"] = "last"
 
 
 class Config(Section):

@@ -74,19 +74,38 @@ def _untuned() -> tf.data.Options:
     return options
 
 
-def readable(batches: tf.data.Dataset) -> Iterator[dict[str, tf.Tensor]]:
+def readable(batches: tf.data.Dataset, paths: Sequence[str], image_size: int) -> Iterator[dict[str, tf.Tensor]]:
     """The batches of `picture_batches`, with a picture that cannot be read said as what it is.
 
+    Args:
+        batches: what `picture_batches` made.
+        paths: what it was made of.
+        image_size: as given to it.
+
     Raises:
-        InputError: a picture is gone or spoilt.
+        InputError: a picture is gone or spoilt; names it.
     """
+    seen = 0
     try:
-        yield from batches
+        for batch in batches:
+            yield batch
+            seen += len(batch["row"])
     except tf.errors.OpError as error:
-        reason = " ".join(str(error.message).split())[:200]
+        path, reason = _unreadable(paths[seen:], image_size) or ("a picture", error.message)
         raise InputError(
-            f"a picture that prepare could read cannot be read now ({reason}); run prepare again"
+            f"{path}: prepare could read this picture, it cannot be read now ({' '.join(str(reason).split())[:200]}); "
+            "run prepare again"
         ) from error
+
+
+def _unreadable(paths: Sequence[str], image_size: int) -> tuple[str, str] | None:
+    """The first of the pictures that cannot be read, and why: a stream's error does not say which it was."""
+    for path in paths:
+        try:
+            decode_picture(tf.io.read_file(path), image_size)
+        except tf.errors.OpError as error:
+            return path, error.message
+    return None
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,15 @@ def _model_tasks(config: Config, workdir: Path) -> Iterator[Task]:
             continue
         confusion = confusion_matrix(table.labels, table.attributes["predicted_label"])
         yield partial(plot_confusion, confusion, folder / f"confusion-{name}.png")
-        for method in ("pca", "tsne") if config.evaluate.tsne else ("pca",):
+        for method in ("pca", "tsne") if name in _with_tsne(config) else ("pca",):
             for dimensions in (2, 3):
                 file = folder / f"map-{name}-{method}-{dimensions}d.png"
                 yield partial(plot_embedding_map, table, file, method=method, dimensions=dimensions, seed=config.seed)
+
+
+def _with_tsne(config: Config) -> tuple[str, ...]:
+    names = config.model.names
+    return {"none": (), "last": names[-1:], "all": names}[config.evaluate.tsne]
 
 
 def _shown(config: Config, table: EmbeddingTable) -> EmbeddingTable:

@@ -22,7 +22,7 @@ from trainer.data.items import IMAGE_PATH, PICTURE_SHA256
 from trainer.data.pipeline import DECODING_VERSION, picture_batches, readable
 from trainer.data.row_store import RowStore, row_key
 
-__all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest"]
+__all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest", "extraction_environment"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +53,16 @@ class FeatureRows:
         return np.asarray(self.array[rows])
 
 
+def extraction_environment() -> str:
+    """What features depend on beside backbone and picture: how pictures are decoded, and the libraries."""
+    return f"{DECODING_VERSION} {tf.__version__} {keras.__version__}"
+
+
 def backbone_digest(backbone: keras.Model) -> str:
     """Digest of all that a backbone's features depend on: its layers, its weights, its precision, the libraries."""
-    digest = hashlib.sha256(DECODING_VERSION.encode())
+    digest = hashlib.sha256(extraction_environment().encode())
     layers = [(type(layer).__name__, _settings(layer)) for layer in _flatten(backbone)]
     digest.update(json.dumps(layers, sort_keys=True, default=str).encode())
-    digest.update(f"{tf.__version__} {keras.__version__}".encode())
     for weight in backbone.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
@@ -111,15 +115,43 @@ class FeatureStores:
             InputError: a picture can no longer be read, or the folder cannot be written.
         """
         keys = [row_key(sha, view) for sha in items[PICTURE_SHA256]]
-        stores = {name: self._store(backbone) for name, backbone in backbones.items()}
+        stores = {
+            name: self._store(backbone_digest(backbone), int(backbone.output_shape[-1]))
+            for name, backbone in backbones.items()
+        }
         with contextlib.ExitStack() as locks:
             for store in {id(store): store for store in stores.values()}.values():
                 locks.enter_context(store.lock())
             self._fill(backbones, stores, items, keys, view)
         return {name: FeatureRows(store.array, store.rows(keys)) for name, store in stores.items()}
 
-    def _store(self, backbone: keras.Model) -> RowStore:
-        return RowStore(self.root / backbone_digest(backbone)[:32], (int(backbone.output_shape[-1]),), np.float32)
+    def cached(
+        self, digests: Mapping[str, str], widths: Mapping[str, int], items: pd.DataFrame
+    ) -> dict[str, FeatureRows] | None:
+        """Plain features that are all on disk already, found without the backbones themselves.
+
+        Args:
+            digests: `backbone_digest` of each backbone, by name.
+            widths: F of each, by name.
+            items: as for `features`.
+
+        Returns:
+            As `features`, or `None` where any is missing.
+        """
+        keys = [row_key(sha, PLAIN) for sha in items[PICTURE_SHA256]]
+        found = {}
+        for name, digest in digests.items():
+            store = self._store(digest, widths[name]) if self._folder(digest).is_dir() else None
+            if store is None or len(store.missing(keys)):
+                return None
+            found[name] = FeatureRows(store.array, store.rows(keys))
+        return found
+
+    def _folder(self, digest: str) -> Path:
+        return self.root / digest[:32]
+
+    def _store(self, digest: str, width: int) -> RowStore:
+        return RowStore(self._folder(digest), (width,), np.float32)
 
     def _fill(
         self,
@@ -137,9 +169,10 @@ class FeatureStores:
         for chosen, names in together.items():
             run = self._extraction({name: backbones[name] for name in names}, view)
             paths = items[IMAGE_PATH].iloc[list(chosen)].tolist()
-            batches = picture_batches(paths, items_size(backbones[names[0]]), self.batch_size)
+            size = items_size(backbones[names[0]])
+            batches = picture_batches(paths, size, self.batch_size)
             with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
-                for batch in readable(batches):
+                for batch in readable(batches, paths, size):
                     rows = batch["row"].numpy()
                     for name, values in run(batch["image"]).items():
                         stores[name].append([keys[chosen[row]] for row in rows], values.numpy())

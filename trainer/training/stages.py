@@ -27,8 +27,8 @@ from trainer.data.row_store import RowStore, row_key
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.head import compose
 from trainer.models.registry import build_model_head, parts_of
-from trainer.training.checkpoint import Progress, read_progress, save_checkpoint
-from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest
+from trainer.training.checkpoint import HEAD_FILE, MODEL_FILE, Progress, read_progress, save_checkpoint
+from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest, extraction_environment
 from trainer.training.head_start import HeadFeatures, randomise_head, start_head
 from trainer.training.loop import StageData, train_stage
 from trainer.training.optimizer import check_rules, multipliers
@@ -176,7 +176,7 @@ def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: St
     if len(validation):
         paths = validation[IMAGE_PATH].tolist()
         read = picture_batches(paths, size, run.config.train.extraction_batch_size)
-        checked = _PictureValidation(read, run.classes(validation))
+        checked = _PictureValidation(read, paths, size, run.classes(validation))
     data = StageData(batches, len(train), run.class_counts(), checked)
     train_stage(name, model, stage, data, run.checkpoints(name.split("/")[0]) / name.split("/")[1], key, run.strategy)
 
@@ -184,11 +184,11 @@ def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: St
 class _PictureValidation:
     """Validation batches of pictures, read from their files again each time."""
 
-    def __init__(self, pictures: tf.data.Dataset, labels: np.ndarray) -> None:
-        self._pictures, self._labels = pictures, labels
+    def __init__(self, pictures: tf.data.Dataset, paths: list[str], image_size: int, labels: np.ndarray) -> None:
+        self._pictures, self._paths, self._image_size, self._labels = pictures, paths, image_size, labels
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in readable(self._pictures):
+        for batch in readable(self._pictures, self._paths, self._image_size):
             yield {"image": batch["image"], "label": self._labels[batch["row"].numpy()]}
 
 
@@ -200,7 +200,8 @@ def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tens
     with store.lock():
         missing = store.missing(keys)
         paths = items[IMAGE_PATH].iloc[missing].tolist()
-        for batch in readable(picture_batches(paths, size, run.config.train.extraction_batch_size)):
+        batches = picture_batches(paths, size, run.config.train.extraction_batch_size)
+        for batch in readable(batches, paths, size):
             store.append([keys[missing[row]] for row in batch["row"].numpy()], batch["image"].numpy())
     pictures, rows = store.array, store.rows(keys)
 
@@ -212,12 +213,19 @@ def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tens
 
 
 def _finish(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: keras.Model, key: str) -> None:
-    """Writes the finished model, unless the one that is there is the same."""
-    path = run.checkpoints(name) / "best.keras"
-    there = read_progress(path)
-    if not run.chief or (there is not None and there.key == key):
+    """Writes the finished model and, for evaluating from cached features, its head; unless they are there already."""
+    folder = run.checkpoints(name)
+    there = [read_progress(folder / file) for file in (HEAD_FILE, MODEL_FILE)]
+    if not run.chief or all(progress is not None and progress.key == key for progress in there):
         return
     with run.strategy.scope():
         model = compose(parts, head, run.config.model.image_size, name)
-    save_checkpoint(model, path, Progress(key, finished=True), {"model": name, "labels": list(run.labels)})
-    _log.info("%s: %s", name, path)
+    facts = {
+        "model": name,
+        "labels": list(run.labels),
+        "extraction": extraction_environment(),
+        "backbones": {part: backbone_digest(backbone) for part, backbone in parts.items()},
+    }
+    save_checkpoint(head, folder / HEAD_FILE, Progress(key, finished=True), facts)
+    save_checkpoint(model, folder / MODEL_FILE, Progress(key, finished=True), facts)
+    _log.info("%s: %s", name, folder / MODEL_FILE)
