@@ -1,0 +1,236 @@
+"""Every question about pictures and products, as steps that build requests and parse answers. No I/O.
+
+The shells, `Client` and `AsyncClient`, carry the steps out; so neither copies the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from serving.client import answers
+from serving.client.calls import Call, CallOptions, Flow, Send
+from serving.client.errors import BadInputError, MixedFingerprintsError, TooLargeError
+from serving.client.pictures import Picture, picture_bytes, pictures_bytes
+from serving.client.queries import (
+    Filters,
+    Vector,
+    admitted,
+    check_k,
+    check_name,
+    filter_values,
+    fits_dimension,
+    fits_k,
+    one_vector,
+    several_vectors,
+)
+from serving.client.requests import Options, Requests
+from serving.client.results import Classification, Embedding, Prediction, SearchResult, Signature
+from serving.contract import (
+    CLASSIFY_IMAGES,
+    EMBED_IMAGES,
+    EMBEDDING,
+    IMAGE_BYTES,
+    LOOKUP,
+    LOOKUP_FILTERED,
+    SEARCH_IMAGES,
+    SEARCH_IMAGES_FILTERED,
+)
+from serving.wire import PREDICT, TensorError, fill_strings, fill_tensor
+
+__all__ = ["Questions"]
+
+R = TypeVar("R", SearchResult, Embedding, Classification)
+Parse = Callable[[Call, Any, int], list[R]]
+
+
+class Questions(Requests):
+    """Builds the steps of every question."""
+
+    def search(self, image: Picture, k: int, filters: Filters | None, given: CallOptions) -> Flow[SearchResult]:
+        """The items most similar to a picture."""
+        return (yield from self._search([picture_bytes(image)], k, filters, given))[0]
+
+    def search_many(
+        self, images: Iterable[Picture], k: int, filters: Filters | None, given: CallOptions
+    ) -> Flow[list[SearchResult]]:
+        """The items most similar to each picture."""
+        return (yield from self._search(pictures_bytes(images), k, filters, given))
+
+    def _search(
+        self, files: list[bytes], k: int, filters: Filters | None, given: CallOptions
+    ) -> Flow[list[SearchResult]]:
+        k, chosen, options = check_k(k), admitted(filters), self.options(given)
+        name = SEARCH_IMAGES_FILTERED if chosen else SEARCH_IMAGES
+
+        def build(signature: Signature, files: list[bytes]) -> Call:
+            fits_k(signature, k)
+            texts = filter_values(signature, chosen) if chosen else {}
+            return self._pictures(self.served("search"), name, options, files, texts)
+
+        def parse(call: Call, response: Any, rows: int) -> list[SearchResult]:
+            return answers.search_results(call, response, rows, k)
+
+        results = yield from self._in_batches(
+            self.served("search"), name, options, files, [len(file) for file in files], build, parse
+        )
+        return self._of_encoder(results)
+
+    def embed(self, image: Picture, given: CallOptions) -> Flow[Embedding]:
+        """A picture as an embedding."""
+        return (yield from self._embed([picture_bytes(image)], given))[0]
+
+    def embed_many(self, images: Iterable[Picture], given: CallOptions) -> Flow[list[Embedding]]:
+        """Pictures as embeddings of one encoder."""
+        return (yield from self._embed(pictures_bytes(images), given))
+
+    def _embed(self, files: list[bytes], given: CallOptions) -> Flow[list[Embedding]]:
+        options, model = self.options(given), self.served("encoder")
+
+        def build(signature: Signature, files: list[bytes]) -> Call:
+            return self._pictures(model, EMBED_IMAGES, options, files, {})
+
+        def ask(files: list[bytes]) -> Flow[list[Embedding]]:
+            sizes = [len(file) for file in files]
+            return self._in_batches(model, EMBED_IMAGES, options, files, sizes, build, answers.embeddings)
+
+        results = yield from ask(files)
+        if len({result.fingerprint for result in results}) > 1:
+            # a new version took over between two requests: what the old one made is made anew, once
+            newest = max(results, key=lambda result: result.version).fingerprint
+            stale = [place for place, result in enumerate(results) if result.fingerprint != newest]
+            renewed = yield from ask([files[place] for place in stale])
+            for place, result in zip(stale, renewed, strict=True):
+                results[place] = result
+        fingerprints = {result.fingerprint for result in results}
+        if len(fingerprints) > 1:
+            raise MixedFingerprintsError(
+                f"expected embeddings of one encoder, received {', '.join(sorted(fingerprints))}, also when asked "
+                "again; give a version or a label",
+                model=model,
+                signature=EMBED_IMAGES,
+                request_id=options.request_id,
+            )
+        return self._of_encoder(results)
+
+    def classify(self, image: Picture, k: int, given: CallOptions) -> Flow[Classification]:
+        """What a picture shows."""
+        return (yield from self._classify([picture_bytes(image)], k, given))[0]
+
+    def classify_many(self, images: Iterable[Picture], k: int, given: CallOptions) -> Flow[list[Classification]]:
+        """What each picture shows."""
+        return (yield from self._classify(pictures_bytes(images), k, given))
+
+    def _classify(self, files: list[bytes], k: int, given: CallOptions) -> Flow[list[Classification]]:
+        k, options, model = check_k(k), self.options(given), self.served("encoder")
+
+        def build(signature: Signature, files: list[bytes]) -> Call:
+            fits_k(signature, k)
+            return self._pictures(model, CLASSIFY_IMAGES, options, files, {})
+
+        def parse(call: Call, response: Any, rows: int) -> list[Classification]:
+            return answers.classifications(call, response, rows, k)
+
+        sizes = [len(file) for file in files]
+        results = yield from self._in_batches(model, CLASSIFY_IMAGES, options, files, sizes, build, parse)
+        return self._of_encoder(results)
+
+    def lookup(self, vector: Vector, k: int, filters: Filters | None, given: CallOptions) -> Flow[SearchResult]:
+        """The items most similar to an embedding."""
+        vectors, fingerprint = one_vector(vector)
+        return (yield from self._lookup(vectors, fingerprint, k, filters, given))[0]
+
+    def lookup_many(
+        self, vectors: Iterable[Vector], k: int, filters: Filters | None, given: CallOptions
+    ) -> Flow[list[SearchResult]]:
+        """The items most similar to each embedding."""
+        array, fingerprint = several_vectors(vectors)
+        return (yield from self._lookup(array, fingerprint, k, filters, given))
+
+    def _lookup(
+        self, vectors: np.ndarray, fingerprint: str, k: int, filters: Filters | None, given: CallOptions
+    ) -> Flow[list[SearchResult]]:
+        k, chosen, options = check_k(k), admitted(filters), self.options(given)
+        model, name = self.served("lookup"), LOOKUP_FILTERED if chosen else LOOKUP
+        rows, dimension = vectors.shape
+
+        def build(signature: Signature, vectors: np.ndarray) -> Call:
+            fits_k(signature, k)
+            fits_dimension(signature, dimension)
+            texts = filter_values(signature, chosen) if chosen else {}
+            call = self.predict_call(model, name, options, len(vectors), texts)
+            fill_tensor(call.request.inputs[EMBEDDING], vectors)
+            return call
+
+        def parse(call: Call, response: Any, rows: int) -> list[SearchResult]:
+            return answers.search_results(call, response, rows, k)
+
+        sizes = [4 * dimension] * rows
+        results = yield from self._in_batches(model, name, options, vectors, sizes, build, parse)
+        return self._of_encoder(results, fingerprint)
+
+    def predict(
+        self, model: str, signature: str, inputs: Mapping[str, Any], outputs: Sequence[str], given: CallOptions
+    ) -> Flow[Prediction]:
+        """Any signature of any model."""
+        options = self.options(given)
+        if not isinstance(inputs, Mapping):
+            raise BadInputError(f"expected inputs as name to value, received {type(inputs).__name__}")
+        if isinstance(outputs, str):
+            raise BadInputError(f"expected several names of outputs, received {outputs!r}; put it in a list")
+        call = self.call(PREDICT, check_name("model", model), options, signature=check_name("signature", signature))
+        for name, value in inputs.items():
+            try:
+                fill_tensor(call.request.inputs[name], value)
+            except TensorError as error:
+                raise BadInputError(f"input {name}: {error}", model=model, signature=signature) from error
+        call.request.output_filter.extend(outputs)
+        size, limit = call.request.ByteSize(), self._asking.limits.message_bytes
+        if size > limit:
+            message = f"expected at most {limit} bytes in a request (Limits.message_bytes), received {size}"
+            raise TooLargeError(message, model=model, signature=signature)
+        (response,) = yield Send([call])
+        return answers.prediction(call, response)
+
+    def _pictures(
+        self, model: str, signature: str, options: Options, files: list[bytes], texts: Mapping[str, str]
+    ) -> Call:
+        call = self.predict_call(model, signature, options, len(files), texts)
+        fill_strings(call.request.inputs[IMAGE_BYTES], files, (len(files),))
+        return call
+
+    def _in_batches(
+        self,
+        model: str,
+        name: str,
+        options: Options,
+        items: Any,
+        sizes: Sequence[int],
+        build: Callable[[Signature, Any], Call],
+        parse: Parse[R],
+    ) -> Flow[list[R]]:
+        """One result an item, in order; as many requests as the limits make of them."""
+        parts = self.batches(sizes)
+        if not parts:
+            return []
+        calls, responses = yield from self.fitting(
+            model, name, options, lambda signature: [build(signature, items[part]) for part in parts]
+        )
+        results: list[R] = []
+        for call, response, part in zip(calls, responses, parts, strict=True):
+            results += parse(call, response, part.stop - part.start)
+        return results
+
+    def _of_encoder(self, results: list[R], fingerprint: str = "") -> list[R]:
+        """The results, refused where they are of another encoder than expected: the client's, or the embedding's."""
+        for expected in (fingerprint, self._asking.fingerprint):
+            for result in results if expected else ():
+                if result.fingerprint != expected:
+                    raise MixedFingerprintsError(
+                        f"expected fingerprint {expected}, version {result.version} answered with "
+                        f"{result.fingerprint}; embed the picture anew, or give the version that fits",
+                        model=result.model,
+                    )
+        return results

@@ -1,0 +1,203 @@
+"""What every question needs: options, empty requests, the model's signatures, and batches under the limits. No I/O."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serving.client import answers
+from serving.client.calls import Call, CallOptions, Flow, Send
+from serving.client.errors import BadInputError, TooLargeError, UnknownSignatureError
+from serving.client.queries import check_metadata, check_name, check_seconds
+from serving.client.results import ModelMetadata, Signature
+from serving.client.settings import Limits
+from serving.contract import Kind, served_name
+from serving.wire import GET_MODEL_METADATA, PREDICT, Method, fill_strings
+
+__all__ = ["Asking", "Options", "Requests", "check_version"]
+
+_KNOWN_OPTIONS = frozenset(CallOptions.__annotations__)
+_ENVELOPE = 4096  # bytes of a message beside its tensors' contents; gRPC itself checks the exact size
+_OVERHEAD = 512  # bytes beside an item: its length, and what the filters take in its row
+_TRUSTED_FOR = 5.0  # seconds in which a signature is not fetched again because something does not fit it
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who is asked, and how, unless a call says otherwise: what a client was made with."""
+
+    model: str
+    version: int | None
+    label: str | None
+    timeout: float
+    fingerprint: str | None
+    metadata: tuple[tuple[str, str], ...]
+    token: Callable[[], str] | None
+    limits: Limits
+
+
+@dataclass(slots=True)  # not frozen: made for every question, and freezing takes as long as the rest
+class Options:
+    """One method's options, the client's filled in."""
+
+    deadline: float
+    version: int | None
+    label: str | None
+    request_id: str
+    metadata: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A model's signatures, and when they were fetched."""
+
+    metadata: ModelMetadata
+    since: float
+
+
+class Requests:
+    """Builds requests.
+
+    Args:
+        asking: what the client was made with.
+    """
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self._known: dict[tuple[str, int | None, str | None], _Known] = {}
+
+    def options(self, given: CallOptions) -> Options:
+        """One method's options, checked.
+
+        Raises:
+            TypeError: an option that does not exist.
+            BadInputError: an impossible value.
+        """
+        asking = self._asking
+        if given and not given.keys() <= _KNOWN_OPTIONS:
+            unknown, known = sorted(given.keys() - _KNOWN_OPTIONS), sorted(_KNOWN_OPTIONS)
+            raise TypeError(f"unexpected keyword {', '.join(unknown)}; expected {', '.join(known)}")
+        version, label = given.get("version"), given.get("label")
+        if version is None and label is None:
+            version, label = asking.version, asking.label
+        else:
+            check_version(version, label)
+        request_id = given.get("request_id") or os.urandom(16).hex()
+        metadata = [("x-request-id", request_id), *asking.metadata]
+        if "metadata" in given or "request_id" in given:
+            metadata = check_metadata({**dict(metadata), **given.get("metadata", {})})
+        if asking.token is not None:
+            metadata.append(("authorization", f"Bearer {asking.token()}"))
+        timeout = check_seconds("timeout", given["timeout"]) if "timeout" in given else asking.timeout
+        return Options(time.monotonic() + timeout, version, label, request_id, metadata)
+
+    def call(self, method: Method, model: str, options: Options, *, signature: str = "", request: Any = None) -> Call:
+        """A call with an empty request about a model, or with the one that is given."""
+        if request is None:
+            request = method.request()
+            spec = request.model_spec
+            spec.name = model
+            if signature:
+                spec.signature_name = signature
+            if options.version is not None:
+                spec.version.value = options.version
+            elif options.label is not None:
+                spec.version_label = options.label
+        return Call(method, request, model, signature, options.request_id, list(options.metadata), options.deadline)
+
+    def served(self, kind: Kind) -> str:
+        """The served name of one of the client's models."""
+        return served_name(self._asking.model, kind)
+
+    def metadata(self, model: str, options: Options) -> Flow[ModelMetadata]:
+        """What a model can be asked; kept for checks before later calls."""
+        call = self.call(GET_MODEL_METADATA, check_name("model", model), options)
+        call.request.metadata_field.append("signature_def")
+        (response,) = yield Send([call])
+        found = answers.metadata(call, response)
+        self._known[model, options.version, options.label] = _Known(found, time.monotonic())
+        return found
+
+    def fitting(
+        self, model: str, name: str, options: Options, build: Callable[[Signature], list[Call]]
+    ) -> Flow[tuple[list[Call], list[Any]]]:
+        """Sends what `build` makes of a signature; made anew where the model was replaced in the meantime.
+
+        The signature is fetched before the first question. What does not fit it later may fit the model's next
+        version, so it is fetched again before a question is refused, though not again and again.
+        """
+        key = model, options.version, options.label
+        known = self._known.get(key)
+        if known is not None:
+            try:
+                calls = build(_signature(known.metadata, name))
+                return calls, (yield Send(calls))
+            except (BadInputError, UnknownSignatureError) as error:
+                if isinstance(error, TooLargeError) or time.monotonic() - known.since < _TRUSTED_FOR:
+                    raise
+                if (yield from self.metadata(model, options)) == known.metadata:
+                    raise
+        else:
+            yield from self.metadata(model, options)
+        calls = build(_signature(self._known[key].metadata, name))
+        return calls, (yield Send(calls))
+
+    def batches(self, sizes: Sequence[int]) -> list[slice]:
+        """Which items go into one request together, given their bytes.
+
+        Raises:
+            TooLargeError: one of them is over the limit alone.
+        """
+        limits = self._asking.limits
+        room = limits.message_bytes - _ENVELOPE
+        slices, start, filled = [], 0, 0
+        for place, size in enumerate(sizes):
+            needed = size + _OVERHEAD
+            if needed > room:
+                raise TooLargeError(
+                    f"expected at most {room} bytes in a request (Limits.message_bytes), received {size} in one"
+                )
+            if place > start and (filled + needed > room or place - start == limits.batch):
+                slices.append(slice(start, place))
+                start, filled = place, 0
+            filled += needed
+        if len(sizes) > start:
+            slices.append(slice(start, len(sizes)))
+        return slices
+
+    def predict_call(self, model: str, signature: str, options: Options, rows: int, texts: Mapping[str, str]) -> Call:
+        """A call to a signature of ours, the same filters in every row; its main input is yet to be filled."""
+        call = self.call(PREDICT, model, options, signature=signature)
+        call.hedged = True
+        inputs = call.request.inputs
+        for name, text in texts.items():
+            fill_strings(inputs[name], [text] * rows, (rows,))
+        return call
+
+
+def _signature(metadata: ModelMetadata, name: str) -> Signature:
+    try:
+        return metadata.signatures[name]
+    except KeyError:
+        raise UnknownSignatureError(
+            f"expected one of {', '.join(metadata.signatures)}, received {name}; is it the right model?",
+            model=metadata.model,
+            signature=name,
+        ) from None
+
+
+def check_version(version: int | None, label: str | None) -> None:
+    """At most one of a version's number and a label.
+
+    Raises:
+        BadInputError: both, or an impossible one.
+    """
+    if version is not None and label is not None:
+        raise BadInputError(f"expected a version or a label, received both: {version!r} and {label!r}")
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 2**63):
+        raise BadInputError(f"expected a version as an integer of at least 0, received {version!r}")
+    if label is not None and (not isinstance(label, str) or not label):
+        raise BadInputError(f"expected a label as a text, received {label!r}")
