@@ -31,11 +31,19 @@ TRAIN = [
     "threadpoolctl>=3.5,<4",
     "tqdm>=4.66,<5",
 ]
-SERVER = [*TENSORFLOW, "tensorflow-serving-api>=2.19,<2.22", "grpcio-health-checking>=1.76,<2"]
+SERVER = [
+    *TENSORFLOW,
+    "aiohttp>=3.10,<4",
+    "grpcio-health-checking>=1.76,<2",
+    "tensorflow-serving-api>=2.19,<2.22",
+]
 EXPORT = [*TRAIN, "tensorflow-serving-api>=2.19,<2.22"]
+OTEL = ["opentelemetry-api>=1.30,<2"]
+BENCHMARKS = ["faiss-cpu>=1.9,<2", "onnxruntime>=1.20,<2", "openvino>=2025,<2027", "tf2onnx>=1.16,<2"]
 GPU = ["tensorflow[and-cuda]>=2.21,<2.22"]
 DEV = [
     "mypy>=1.13,<3",
+    "opentelemetry-sdk>=1.30,<2",
     "pandas-stubs",
     "pre-commit>=4,<5",
     "pytest>=8.3,<10",
@@ -54,13 +62,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["trainer", "trainer.*", "export", "export.*", "serving", "serving.*"]),
+    package_data={"serving": ["py.typed"]},
     install_requires=CLIENT,
     extras_require={
         "train": TRAIN,
         "export": EXPORT,
         "server": SERVER,
         "gpu": GPU,
+        "otel": OTEL,
+        "benchmarks": BENCHMARKS,
         "dev": DEV,
-        "all": sorted({*EXPORT, *SERVER, *DEV}),
+        "all": sorted({*EXPORT, *SERVER, *OTEL, *DEV}),
     },
 )
