@@ -127,7 +127,7 @@ class EmbeddingTable:
             InputError: the file is missing, is not Parquet, or is not an embedding table.
         """
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 dimension = _dimension(path, file.schema_arrow)
                 size = file.metadata.num_rows
                 vectors = np.empty((size, dimension), dtype=np.float32)
