@@ -49,7 +49,9 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["hub-vit", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["hub-vit", "--help"], ["demo-picture", "--help"]]
+)
 def test_help_is_instant(arguments: list[str]) -> None:
     program = (
         "import json, runpy, sys\n"
@@ -227,3 +229,17 @@ def test_a_workdir_that_cannot_be_written_is_refused_and_free_again(
     (workdir / name / "in the way").rmdir()
     (workdir / name).rmdir()
     assert command_line.main(arguments) == 0
+
+
+def test_a_picture_to_search_the_demo_with_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    path = tmp_path / "query.jpg"
+    assert command_line.main(["demo-picture", "--out", str(path), "--label", "Watches", "--image-size", "48"]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("JPEG", (48, 48))
+    path.unlink()
+    assert command_line.main(["demo-picture", "--out", str(path), "--label", "Sofas"]) == 2
+    assert "'Sofas'" in error_line(capsys)
+    assert not path.exists()

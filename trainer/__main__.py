@@ -31,6 +31,9 @@ JOBS = {
     "run": Job("trainer.jobs.run", "all of these, one after the other"),
 }
 
+_ALONE = {"hub-vit": "trainer.jobs.hub_vit", "demo-picture": "trainer.jobs.demo_picture"}
+"""Jobs without a configuration: where their `run(options)` is."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as every other error is said."""
@@ -72,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     hub.add_argument("--width", type=int, default=192, help="from scratch only (default 192)")
     hub.add_argument("--seed", type=int, default=0, help="from scratch only (default 0)")
     hub.add_argument("--quiet", action="store_true", help="only warnings")
+    picture = jobs.add_parser("demo-picture", help="draw a product that no demo catalogue holds, to search with")
+    picture.add_argument("--out", type=Path, required=True, metavar="FILE.jpg", help="file to write")
+    picture.add_argument("--label", default="Handbags", help="type of product (default Handbags)")
+    picture.add_argument("--image-size", type=int, default=96, help="pixels a side (default 96)")
+    picture.add_argument("--seed", type=int, default=0, help="which product (default 0)")
+    picture.add_argument("--quiet", action="store_true", help="only warnings")
     return parser
 
 
@@ -86,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for noisy in ("py.warnings", "absl", "tensorflow", "h5py", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        if options.job == "hub-vit":
-            importlib.import_module("trainer.jobs.hub_vit").run(options)
+        if options.job in _ALONE:
+            importlib.import_module(_ALONE[options.job]).run(options)
         else:
             _run(options, arguments)
     except InputError as error:

@@ -21,6 +21,7 @@ __all__ = [
     "feature_batches",
     "picture_batches",
     "readable",
+    "resize_picture",
     "training_batches",
 ]
 
@@ -38,11 +39,23 @@ def decode_picture(content: tf.Tensor, image_size: int) -> tf.Tensor:
         image_size: height and width of the answer in pixels.
 
     Returns:
-        uint8 `[image_size, image_size, 3]`; pictures of another size are resized bilinearly with antialiasing, their
-        aspect ratio not kept.
+        uint8 `[image_size, image_size, 3]`; see `resize_picture`.
     """
     image = tf.io.decode_image(content, channels=3, expand_animations=False)
     image.set_shape((None, None, 3))
+    return resize_picture(image, image_size)
+
+
+def resize_picture(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Brings a picture to the models' size: bilinear with antialiasing, the aspect ratio not kept, levels rounded.
+
+    Args:
+        image: uint8 `[H, W, 3]`; one that has the size already is left as it is.
+        image_size: height and width of the answer in pixels.
+
+    Returns:
+        uint8 `[image_size, image_size, 3]`.
+    """
     size = (image_size, image_size)
     image = tf.cond(
         tf.reduce_all(tf.shape(image)[:2] == size),

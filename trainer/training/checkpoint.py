@@ -145,6 +145,7 @@ def load_model(path: str | Path) -> keras.Model:
     """
     read_record(path)
     from trainer.models import registry  # noqa: F401  (registers the layers a checkpoint may hold)
+    from trainer.training import optimizer  # noqa: F401  (and the optimiser that one of a stage holds)
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
