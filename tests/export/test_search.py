@@ -1,0 +1,106 @@
+"""Bytes to items in one graph: what the encoder and the lookup answer one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_model import LABELS, SIZE, some_pixels, tiny_model
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import tensorflow as tf
+
+from export.config import IndexConfig
+from export.encoder import Encoder
+from export.index import build_index
+from export.lookup import Lookup
+from export.search import Search
+from export.table_rows import TableRows
+from serving.contract import SERVING_DEFAULT, SIGNATURES
+from trainer.errors import InputError
+
+COUNT, TOP_K = 6, 4
+COLOURS = np.array(["red", "blue", "red", "green", "blue", "red"])
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder.from_model(tiny_model(tmp_path_factory.mktemp("search")), LABELS)
+
+
+def make_lookup(vectors: np.ndarray, fingerprint: str, filterable: tuple[str, ...] = ("colour",)) -> Lookup:
+    ids = np.array([f"item-{row}" for row in range(len(vectors))])
+    rows = TableRows.from_arrays(ids, vectors, {"colour": COLOURS[: len(vectors)]})
+    index = build_index(IndexConfig())
+    index.index(rows)
+    return Lookup(
+        rows, index, top_k=TOP_K, filterable=filterable, fingerprint=fingerprint, table_fingerprint=rows.fingerprint()
+    )
+
+
+@pytest.fixture(scope="module")
+def lookup(encoder: Encoder) -> Lookup:
+    vectors = tf.function(encoder.encode)(tf.constant(some_pixels(COUNT)))["embedding"].numpy()
+    return make_lookup(vectors, encoder.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def loaded(encoder: Encoder, lookup: Lookup, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder: Path = tmp_path_factory.mktemp("saved")
+    search = Search(encoder, lookup)
+    tf.saved_model.save(search, str(folder), signatures=search.signatures())
+    return tf.saved_model.load(str(folder))
+
+
+def contents() -> tf.Tensor:
+    return tf.stack([tf.io.encode_png(pixels) for pixels in some_pixels(COUNT)])
+
+
+def test_every_picture_finds_itself(loaded: Any, encoder: Encoder) -> None:
+    assert set(loaded.signatures) == {SERVING_DEFAULT, *SIGNATURES["search"]}
+    for name in (SERVING_DEFAULT, "search_images"):
+        answer = loaded.signatures[name](image_bytes=contents())
+        assert answer["ids"].shape == answer["scores"].shape == answer["colour"].shape == (COUNT, TOP_K)
+        assert answer["ids"].numpy()[:, 0].astype(str).tolist() == [f"item-{row}" for row in range(COUNT)]
+        np.testing.assert_allclose(answer["scores"].numpy()[:, 0], 1, atol=1e-5)
+        assert answer["fingerprint"].numpy().astype(str).tolist() == [encoder.fingerprint] * COUNT
+        assert answer["table_fingerprint"].shape == (COUNT,)
+
+
+def test_it_answers_what_encoder_and_lookup_answer(loaded: Any, encoder: Encoder, lookup: Lookup) -> None:
+    embedding = encoder.signatures()["embed_images"](image_bytes=contents())["embedding"]
+    expected = lookup.signatures()["lookup"](embedding=embedding)
+    answer = loaded.signatures["search_images"](image_bytes=contents())
+    assert set(answer) == set(expected)
+    assert answer["ids"].numpy().tolist() == expected["ids"].numpy().tolist()
+    np.testing.assert_allclose(answer["scores"].numpy(), expected["scores"].numpy(), atol=1e-6)
+
+
+def test_filters_are_those_of_the_lookup(loaded: Any) -> None:
+    wanted = ["red", "", "blue\ngreen", "none", "red", "green"]
+    answer = loaded.signatures["search_images_filtered"](image_bytes=contents(), colour=tf.constant(wanted))
+    found = answer["colour"].numpy().astype(str)
+    assert set(found[0]) == {"red", ""} and set(found[2]) == {"blue", "green", ""}
+    assert (answer["ids"].numpy()[3] == b"").all() and np.isneginf(answer["scores"].numpy()[3]).all()
+    assert (answer["ids"].numpy()[1] != b"").all()
+
+
+def test_without_a_filterable_attribute_there_is_no_filtered_search(encoder: Encoder, lookup: Lookup) -> None:
+    plain = make_lookup(np.eye(COUNT, encoder.embedding_dim, dtype=np.float32), encoder.fingerprint, ())
+    assert set(Search(encoder, plain).signatures()) == {SERVING_DEFAULT, "search_images"}
+
+
+def test_what_does_not_belong_together_is_refused(encoder: Encoder) -> None:
+    with pytest.raises(InputError, match="expected a table embedded by the encoder"):
+        Search(encoder, make_lookup(np.eye(COUNT, encoder.embedding_dim, dtype=np.float32), "another"))
+    with pytest.raises(InputError, match="expected a table of the encoder's 8 dimensions, received one of 5"):
+        Search(encoder, make_lookup(np.ones((COUNT, 5), np.float32), encoder.fingerprint))
+
+
+def test_pictures_of_another_size_are_searched(loaded: Any) -> None:
+    large = tf.image.resize(some_pixels(1), (SIZE * 3, SIZE * 2))
+    picture = tf.io.encode_jpeg(tf.cast(large[0], tf.uint8), quality=95)
+    answer = loaded.signatures["search_images"](image_bytes=picture[None])
+    assert answer["ids"].numpy()[0, 0] == b"item-0"
