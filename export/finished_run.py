@@ -1,0 +1,73 @@
+"""What `python -m trainer` left for an export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from export.evaluation import run_metrics
+from trainer.data.items import TEST, read_items
+from trainer.errors import InputError
+
+__all__ = ["FinishedRun"]
+
+
+class FinishedRun:
+    """What a finished run left of one model.
+
+    Args:
+        workdir: of the run.
+        name: of the model.
+
+    Attributes:
+        checkpoint: file of the finished model.
+        embeddings: file of the table of all items.
+    """
+
+    def __init__(self, workdir: Path, name: str) -> None:
+        self.workdir, self.name = workdir, name
+        self.checkpoint = workdir / "checkpoints" / name / "best.keras"
+        self.embeddings = workdir / "embeddings" / f"{name}.parquet"
+
+    def check(self) -> None:
+        """Refuses a run that is not finished, before anything slow begins.
+
+        Raises:
+            InputError: the model has no checkpoint, or it was not evaluated.
+        """
+        for path, job in ((self.checkpoint, "train"), (self.embeddings, "evaluate")):
+            if not path.is_file():
+                there = sorted(found.parent.name for found in (self.workdir / "checkpoints").glob("*/best.keras"))
+                raise InputError(
+                    f"expected {path}; there is none. Run python -m trainer {job} with this --workdir first, "
+                    f"or give a --model it has ({', '.join(there) or 'it has none'})"
+                )
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """All items; see `read_items`."""
+        return read_items(self.workdir)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Names of the classes, in the order of the model's logits."""
+        from trainer.training.checkpoint import read_record
+
+        labels = read_record(self.checkpoint).get("labels")
+        if not labels:
+            raise InputError(f"{self.checkpoint}: expected a finished model with label names; run train again")
+        return [str(label) for label in labels]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Rows of `metrics.json`."""
+        return run_metrics(self.workdir, self.name)
+
+    @property
+    def test_metrics(self) -> Mapping[str, Any]:
+        """Of test queries among test items."""
+        return next((row for row in self.metrics if row["split"] == row["gallery"] == TEST), {})

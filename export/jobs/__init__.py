@@ -1,0 +1,1 @@
+"""The jobs of `python -m export`, each imported when it is asked for."""

@@ -1,0 +1,27 @@
+"""The job `prune`."""
+
+from __future__ import annotations
+
+import argparse
+
+from export.release import prune_models
+from trainer.errors import InputError
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Removes old versions and prints which.
+
+    Raises:
+        InputError: there is no such folder, or `--keep` is less than 1.
+    """
+    if not options.out.is_dir():
+        raise InputError(f"--out: expected the folder of exported models, {options.out} is none")
+    if options.keep < 1:
+        raise InputError(f"--keep: expected at least 1, received {options.keep}")
+    removed = prune_models(options.out, options.model, options.keep)
+    for folder in removed:
+        print(f"removed {folder}")
+    if not removed:
+        print("nothing to remove")
