@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.server.errors import SetupError
+from serving.server.held_back import held_back_stderr
 from serving.server.options import MEBIBYTE, ServerOptions
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 stopped, 2 the input, 130 interrupted.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         return asyncio.run(_serve(_options(options)))
@@ -126,7 +127,8 @@ async def _serve(options: ServerOptions) -> int:
 
 def _make(options: ServerOptions) -> EmbeddedServer:
     """Imports TensorFlow, off the event loop so that a signal is heard meanwhile."""
-    import tensorflow as tf
+    with held_back_stderr():
+        import tensorflow as tf
 
     from serving.server.embedded_server import EmbeddedServer as Server
 
