@@ -86,7 +86,7 @@ class Client(BaseClient):
         """The k items most similar to a picture.
 
         Args:
-            image: bytes of a JPEG, PNG, GIF or BMP file, its path, a file object, a PIL image, or a uint8 array
+            image: bytes of a JPEG, PNG, WebP, GIF or BMP file, its path, a file object, a PIL image, or a uint8 array
                 `[H, W, 3]` or `[H, W]`.
             k: from 1 to the table's K.
             filters: attribute to the value, or to several, of which a match must have one.

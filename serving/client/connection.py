@@ -89,6 +89,8 @@ def channel_options(tls: TLS | None, retries: Retries, limits: Limits, keepalive
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.keepalive_time_ms", round(keepalive.interval * 1000)),
         ("grpc.keepalive_timeout_ms", round(keepalive.timeout * 1000)),
+        # gRPC 1.85 never starts that timer; it heeds this one, whose default is a minute
+        ("grpc.http2.ping_timeout_ms", round(keepalive.timeout * 1000)),
         # gRPC waits up to two minutes before it looks whether a server is back
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5000),

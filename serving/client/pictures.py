@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "picture_bytes", "pictures_bytes"]
 
 Picture: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO | np.ndarray | PILImage"
-"""The bytes of a JPEG, PNG, GIF or BMP file; its path; a file object opened for reading bytes; a PIL image; or a uint8
-array `[H, W, 3]` (RGB) or `[H, W]` (grey)."""
+"""The bytes of a JPEG, PNG, WebP, GIF or BMP file; its path; a file object opened for reading bytes; a PIL image; or a
+uint8 array `[H, W, 3]` (RGB) or `[H, W]` (grey)."""
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
-_EXPECTED = "the bytes of a JPEG, PNG, GIF or BMP file, a path, a file object, a PIL image or a uint8 array"
+_EXPECTED = "the bytes of a JPEG, PNG, WebP, GIF or BMP file, a path, a file object, a PIL image or a uint8 array"
 
 
 def pictures_bytes(pictures: Iterable[Picture]) -> list[bytes]:
@@ -81,8 +81,8 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def _checked(content: bytes, source: str) -> bytes:
     if not content:
         raise BadInputError(f"expected a picture, received nothing: {source} is empty")
-    if not content.startswith(_STARTS):
-        raise BadInputError(f"expected a JPEG, PNG, GIF or BMP picture; {source} begins with {content[:12]!r}")
+    if not content.startswith(_STARTS) and not (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
+        raise BadInputError(f"expected a JPEG, PNG, WebP, GIF or BMP picture; {source} begins with {content[:12]!r}")
     return content
 
 
@@ -90,7 +90,8 @@ def _of_pil(image: PILImage) -> bytes:
     from PIL import ImageOps
 
     try:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        # the models put what is transparent on white
+        upright = ImageOps.exif_transpose(image).convert("RGBA" if image.has_transparency_data else "RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise BadInputError(f"expected a PIL image that can be read: {error}") from error
     buffer = io.BytesIO()

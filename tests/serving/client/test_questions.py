@@ -76,6 +76,16 @@ def test_a_pil_image_is_turned_upright(client: Any, server: FakeServer) -> None:
     assert Image.open(io.BytesIO(sent)).size == (4, 8)
 
 
+def test_a_webp_goes_out_as_it_is_and_transparency_is_kept(client: Any, server: FakeServer) -> None:
+    webp = io.BytesIO()
+    Image.new("RGB", (8, 4), "red").save(webp, "WEBP")
+    client.search(webp.getvalue(), k=1)
+    assert to_array(server.asked()[-1].inputs["image_bytes"]).tolist() == [webp.getvalue()]
+    client.search(Image.new("RGBA", (8, 4), (255, 0, 0, 0)), k=1)
+    (sent,) = to_array(server.asked()[-1].inputs["image_bytes"]).tolist()
+    assert Image.open(io.BytesIO(sent)).getpixel((0, 0)) == (255, 0, 0, 0)
+
+
 def test_an_embedding_can_be_looked_up(client: Any) -> None:
     embedding = client.embed(PICTURE)
     assert isinstance(embedding, Embedding)

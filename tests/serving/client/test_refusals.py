@@ -15,7 +15,7 @@ from serving.client.settings import TLS, Breaker, Hedging, Keepalive, Retries
 NOT_PICTURES: dict[str, Any] = {
     "empty": b"",
     "text": b"hello",
-    "webp": b"RIFF\0\0\0\0WEBPVP8 ",
+    "sound": b"RIFF\0\0\0\0WAVEfmt ",
     "missing": "/nowhere/photo.jpg",
     "folder": "/",
     "nul": "a\0b",
