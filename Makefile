@@ -1,8 +1,9 @@
-# make demo: the whole job on a fresh machine. make test: the tests. make check: format, lint, types.
+# make demo: the whole job on a fresh machine, from data to an answered query. make test: the tests. make check: format, lint, types.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO ?= runs/demo
+PORT ?= 8500
 
 .PHONY: demo test check format lock clean
 
@@ -16,6 +17,13 @@ DEMO ?= runs/demo
 demo: .venv
 	test -f $(DEMO)/vit/saved_model.pb || $(RUN) -m trainer hub-vit --out $(DEMO)/vit --image-size 64 --patch-size 8 --layers 4 --heads 3 --width 96
 	$(RUN) -m trainer run --config configs/demo.yaml --workdir $(DEMO) --set model.hub_vit.handle=$(DEMO)/vit
+	$(RUN) -m export --workdir $(DEMO) --out $(DEMO)/exports --keep 2
+	$(RUN) -m trainer demo-picture --out $(DEMO)/query.jpg --image-size 64
+	$(RUN) -m serving serve $(DEMO)/exports --port $(PORT) & server=$$!; \
+	trap 'kill $$server; wait $$server' EXIT; \
+	$(RUN) -m serving ready --server localhost:$(PORT) && \
+	$(RUN) -m serving search $(DEMO)/query.jpg --server localhost:$(PORT) --k 8 \
+	    --show $(DEMO)/answer.png --items $(DEMO)/items.parquet
 
 test: .venv
 	$(RUN) -m pytest -q

@@ -70,6 +70,7 @@ setup(
         "server": SERVER,
         "gpu": GPU,
         "otel": OTEL,
+        "show": ["pillow>=11,<13", "pyarrow>=17,<27"],
         "benchmarks": BENCHMARKS,
         "dev": DEV,
         "all": sorted({*EXPORT, *SERVER, *OTEL, *DEV}),

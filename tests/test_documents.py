@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from trainer.__main__ import _parser
-from trainer.config import load_config
+from export import __main__ as export_command_line
+from export.config import ExportConfig
+from serving import __main__ as serving_command_line
+from trainer.__main__ import _ALONE, _parser
+from trainer.config import load_config, load_section
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(ROOT.glob("*.md"))
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SERVED = sorted((ROOT / "configs" / "serving").iterdir())
 
 
-def commands(text: str) -> list[str]:
+def commands(text: str, package: str = "trainer") -> list[str]:
     """Commands of our own in fenced blocks and in comments, continued lines joined."""
     joined = re.sub(r"\\\n[# ]*", " ", text)
-    found = re.findall(r"(?:\.venv/bin/)?python -m trainer ([^\n`]*)", joined)
+    found = re.findall(rf"(?:\.venv/bin/)?python -m {package} ([^\n`]*)", joined)
     return [command.split("  #")[0].strip() for command in found]
 
 
@@ -42,13 +46,28 @@ def test_commands_parse_and_their_keys_are_known(document: Path) -> None:
         if not words or words[0].startswith(("{", "JOB")) or len(words) == 1:
             continue
         options = _parser().parse_args(words)
-        if options.job == "hub-vit":
+        if options.job in _ALONE:
             continue
         config = ROOT / options.config
         if config.exists():
             load_config(config, options.changes)
         else:
             pytest.fail(f"{document.name} names {options.config}, which is not there")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *SERVED], ids=lambda path: path.name)
+def test_commands_of_export_and_serving_parse(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for command in commands(text, "export"):
+        words = shlex.split(command)
+        if len(words) > 1:
+            options = export_command_line._parser(words).parse_args(words)
+            if options.job == "export":
+                load_section(ExportConfig, options.config, options.changes)
+    for command in commands(text, "serving"):
+        words = shlex.split(command)
+        if len(words) > 1:
+            serving_command_line._parser(words).parse_args(words)
 
 
 def test_make_targets_in_documents_exist() -> None:

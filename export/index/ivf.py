@@ -131,33 +131,47 @@ class IvfIndex(Index):
         A pair is a query and a list that it looks into; the pairs are brought into the order of their lists.
         """
         probes = int(self.nprobe or 1)
-        nearest = tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes).indices
-        pairs = tf.argsort(tf.reshape(nearest, [-1]), stable=True)
-        lists, _, counts = tf.unique_with_counts(tf.gather(tf.reshape(nearest, [-1]), pairs))
+        nearest = tf.reshape(tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes).indices, [-1])
+        pairs = tf.argsort(nearest, stable=True)
+        lists, list_of_pair, counts = tf.unique_with_counts(tf.gather(nearest, pairs))
         owners = pairs // probes
-        firsts = tf.cumsum(counts, exclusive=True)
         asked = tf.gather(queries, owners)
-        begins, ends = tf.gather(self.starts, lists), tf.gather(self.starts, lists + 1)
-        size = tf.size(lists)
+        begins = tf.gather(self.starts, lists)
+        sizes = tf.gather(self.starts, lists + 1) - begins
+        # A turn of the loop is short where there is one query: what it needs is made ready outside, to cost it little.
+        of_rows, of_pairs = _spans(begins, sizes), _spans(tf.cumsum(counts, exclusive=True), counts)
+        lacking = tf.pad(tf.maximum(k - sizes, 0)[:, None, None], [[0, 0], [1, 0], [1, 0]])
+        vectors = self.vectors.read_value()
 
         def body(
             turn: tf.Tensor, best: tf.TensorArray, places: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            begin, end, first, count = begins[turn], ends[turn], firsts[turn], counts[turn]
-            scores = tf.matmul(asked[first : first + count], self.vectors[begin:end], transpose_b=True)
+            rows, mine = tf.gather(of_rows, turn), tf.gather(of_pairs, turn)
+            part = tf.slice(vectors, rows[0], rows[1])
+            scores = tf.matmul(tf.slice(asked, mine[0], mine[1]), part, transpose_b=True)
             if penalties is not None:
-                of_queries = tf.gather(penalties, owners[first : first + count], axis=1)
-                scores = tf.transpose(self._penalised(tf.transpose(scores), of_queries, begin, end))
-            scores = tf.pad(scores, [[0, 0], [0, tf.maximum(k - (end - begin), 0)]], constant_values=MISSING)
+                begin, first = rows[0, 0], mine[0, 0]
+                of_queries = tf.gather(penalties, owners[first : first + mine[1, 0]], axis=1)
+                scores = tf.transpose(
+                    self._penalised(tf.transpose(scores), of_queries, begin, begin + tf.shape(part)[0])
+                )
+            scores = tf.pad(scores, tf.gather(lacking, turn), constant_values=MISSING)
             values, columns = tf.math.top_k(scores, k)
-            return turn + 1, best.write(turn, values), places.write(turn, columns + begin)
+            return turn + 1, best.write(turn, values), places.write(turn, columns)
 
+        size = tf.size(lists)
         arrays = [
             tf.TensorArray(dtype, size, infer_shape=False, element_shape=[None, k]) for dtype in (tf.float32, tf.int32)
         ]
         _, best, places = tf.while_loop(lambda turn, *_: turn < size, body, (0, *arrays), parallel_iterations=_PARALLEL)
+        found = places.concat() + tf.gather(begins, list_of_pair)[:, None]
         back = tf.math.invert_permutation(pairs)
         shape = [tf.shape(queries)[0], probes * k]
-        values, columns = (tf.reshape(tf.gather(array.concat(), back), shape) for array in (best, places))
+        values, columns = (tf.reshape(tf.gather(array, back), shape) for array in (best.concat(), found))
         values, chosen = tf.math.top_k(values, k)
         return values, tf.gather(columns, chosen, batch_dims=1)
+
+
+def _spans(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+    """int32 `[n, 2, 2]`: begins and sizes as `tf.slice` wants them, of matrices whose columns are all taken."""
+    return tf.stack([tf.stack([begins, tf.zeros_like(begins)], 1), tf.stack([sizes, -tf.ones_like(sizes)], 1)], 1)
