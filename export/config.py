@@ -21,6 +21,7 @@ class IndexConfig(Section):
         type: `exact` compares with every row; `ivf` with the rows of the nearest lists only, for tables where exact is
             too slow on a CPU; `approximate` is for `target: tpu` only.
         dtype: of the stored table for `exact`; `bfloat16` and `int8` find candidates, which are scored in float32.
+            `int8` is for `target: cpu` on x86 only, where oneDNN has its operation.
         candidates: for `bfloat16` and `int8`: how many candidates are scored again for each answer.
         lists: for `ivf`: number of k-means lists; null for about the square root of the number of rows.
         nprobe: for `ivf`: lists looked into for each query; null to choose it so that recall reaches `recall`.
@@ -124,6 +125,10 @@ class ExportConfig(Section):
     def _fits(self) -> ExportConfig:
         if self.index.type == "approximate" and self.target != "tpu":
             raise ValueError(f"expected target: tpu for index.type: approximate, received {self.target}")
+        if self.index.dtype == "int8" and self.target != "cpu":
+            raise ValueError(
+                f"expected target: cpu for index.dtype: int8, an operation of processors, received {self.target}"
+            )
         filterable = self.filterable or ()
         if self.attributes is not None and not set(filterable) <= set(self.attributes):
             raise ValueError(

@@ -28,6 +28,7 @@ def test_defaults() -> None:
         (["attributes=[a, a]"], "attributes: expected each of them once"),
         (["attributes=[a]", "filterable=[b]"], "expected filterable among the attributes ['a'], received ['b']"),
         (["index.type=approximate"], "expected target: tpu for index.type: approximate, received cpu"),
+        (["index.dtype=int8", "target=gpu"], "expected target: cpu for index.dtype: int8"),
         (["index.type=ivf", "index.dtype=int8"], "index: expected dtype: float32 for type: ivf, received int8"),
         (["index.nprobe=3"], "index: expected lists and nprobe for type: ivf only"),
         (["index={type: ivf, lists: 4, nprobe: 5}"], "index: expected nprobe of at most lists=4, received 5"),
