@@ -18,13 +18,16 @@ def remove_dead_branches(graph: Graph) -> int:
     """
     dead: set[str] = set()  # nodes that never compute
     replaced: dict[str, str] = {}  # tensors, as `name:port`, by what they are; "" for those that never come
+    resolved: dict[str, str] = {}  # nodes by what is waited for in their place
     for node in graph.ordered():
         data = [replaced.get(_key(tensor), tensor) for tensor in node.input if not tensor.startswith("^")]
-        waits = [tensor for tensor in node.input if tensor.startswith("^") and source_of(tensor) not in dead]
+        waited = [source_of(tensor) for tensor in node.input if tensor.startswith("^")]
+        waits = [f"^{resolved.get(name, name)}" for name in waited if name not in dead]
         if node.op == "Merge":
             alive = [tensor for tensor in data if tensor and source_of(tensor) not in dead]
             if len(alive) == 1:
                 replaced[f"{node.name}:0"] = alive[0]
+                resolved[node.name] = source_of(alive[0])
             elif not alive:
                 dead.add(node.name)
             continue
@@ -37,6 +40,7 @@ def remove_dead_branches(graph: Graph) -> int:
         taken = _condition(graph, data[1]) if node.op == "Switch" else None
         if taken is not None:
             replaced[f"{node.name}:{int(taken)}"], replaced[f"{node.name}:{int(not taken)}"] = data[0], ""
+            resolved[node.name] = source_of(data[0])
     graph.output_names = {key: source_of(replaced.get(f"{name}:0", name)) for key, name in graph.output_names.items()}
     graph.prune()
     return sum(1 for tensor in replaced.values() if not tensor)

@@ -9,13 +9,13 @@ from typing import Any
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import numpy as np
 import tensorflow as tf
-from export.table_rows import TableRows
 
 from export.config import BatchingConfig
 from export.evaluation import EvaluationQueries, write_evaluation
 from export.golden import GoldenQuery, write_golden
 from export.manifest import write_manifest
 from export.model_config import write_batching
+from export.table_rows import TableRows
 from export.warmup import write_warmup
 from serving.contract import Manifest
 from trainer.retrieval import EmbeddingTable, retrieval_metrics

@@ -90,6 +90,19 @@ def test_pixels_are_embedded_without_decoding(model: keras.Model, loaded: Any) -
     np.testing.assert_allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-5)
 
 
+def test_an_encoder_for_tpus_compiles_with_xla(model: keras.Model, tmp_path: Path) -> None:
+    encoder = Encoder.from_model(model, LABELS, target="tpu")
+    tf.saved_model.save(encoder, str(tmp_path), signatures=encoder.signatures())
+    loaded = tf.saved_model.load(str(tmp_path))
+    pixels = tf.constant(some_pixels())
+    embed = loaded.signatures["embed_pixels"]
+    compiled = tf.function(lambda pixels: embed(pixels=pixels)["embedding"], jit_compile=True)
+    np.testing.assert_allclose(compiled(pixels), model(pixels, training=False)["embedding"], rtol=0, atol=1e-4)
+    unknown = tf.function(lambda pixels: tf.py_function(tf.identity, [pixels], tf.uint8), jit_compile=True)
+    with pytest.raises(tf.errors.OpError):  # what XLA cannot compile is refused, so the above says something
+        unknown(pixels)
+
+
 def test_labels_come_with_their_probabilities(model: keras.Model, loaded: Any) -> None:
     contents = pictures()
     answer = loaded.signatures["classify_images"](image_bytes=tf.constant(contents))

@@ -9,9 +9,9 @@ from typing import cast
 
 import numpy as np
 import pytest
-from export.table_rows import TableChunk, TableRows
 
 from export.evaluation import choose_queries, run_metrics, write_evaluation
+from export.table_rows import TableChunk, TableRows
 from serving.contract import EVALUATION_FILE
 from trainer.errors import InputError
 from trainer.retrieval import EmbeddingTable, find_neighbours
