@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import numpy as np
 import tensorflow as tf
 
-from export.index import Index
+from export.config import ExportConfig
+from export.index import Index, build_index
 from export.index.filling import assign_rows, empty_variable
 from export.item_filter import ItemFilter
 from export.table_rows import TableRows
@@ -26,7 +28,9 @@ from serving.contract import (
 )
 from trainer.errors import InputError
 
-__all__ = ["Lookup"]
+__all__ = ["Lookup", "build_lookup"]
+
+_log = logging.getLogger(__name__)
 
 
 class Lookup(tf.Module):
@@ -193,3 +197,28 @@ def _check_ids(ids: np.ndarray, start: int, seen: set[str]) -> None:
         if name in seen:
             raise InputError(f"row {row}: expected every id once, received {name!r} again; leave one of them out")
         seen.add(name)
+
+
+def build_lookup(rows: TableRows, config: ExportConfig, filterable: Sequence[str], fingerprint: str) -> Lookup:
+    """Indexes a table as configured.
+
+    Args:
+        rows: N items.
+        config: its `index` and `top_k` count here.
+        filterable: attributes to filter by.
+        fingerprint: of the encoder that made the vectors.
+
+    Raises:
+        InputError: the rows cannot be indexed or looked up; see `Index.index` and `Lookup`.
+    """
+    _log.info("indexing %d items", rows.count)
+    index = build_index(config.index)
+    index.index(rows)
+    return Lookup(
+        rows,
+        index,
+        top_k=config.top_k,
+        filterable=filterable,
+        fingerprint=fingerprint,
+        table_fingerprint=rows.fingerprint(),
+    )

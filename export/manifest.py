@@ -7,12 +7,17 @@ import hashlib
 import importlib.metadata
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from serving.contract import MANIFEST_FILE, Manifest, ManifestError
 from trainer.errors import InputError
 from trainer.files import write_text
 
-__all__ = ["created_now", "hash_files", "library_versions", "read_manifest", "write_manifest"]
+if TYPE_CHECKING:
+    from export.config import ExportConfig
+    from export.lookup import Lookup
+
+__all__ = ["created_now", "hash_files", "library_versions", "read_manifest", "table_facts", "write_manifest"]
 
 _LIBRARIES = ("shoppin", "tensorflow", "keras", "keras-cv", "keras-hub", "tensorflow-hub", "numpy", "scikit-learn")
 
@@ -75,3 +80,15 @@ def library_versions() -> dict[str, str]:
 def created_now() -> str:
     """The time, as the manifest has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def table_facts(lookup: Lookup, config: ExportConfig) -> dict[str, Any]:
+    """What the manifests of lookup and search say about the table within."""
+    return {
+        "table_fingerprint": lookup.table_fingerprint,
+        "item_count": lookup.item_count,
+        "top_k": lookup.top_k,
+        "index": {name: value for name, value in config.index.model_dump().items() if value is not None},
+        "attributes": tuple(lookup.attributes),
+        "filterable": tuple(lookup.filterable),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +18,8 @@ from export.config import ExportConfig
 from export.evaluation import EvaluationQueries, choose_queries, write_evaluation
 from export.exported_encoder import ExportedEncoder, ExportedSearch
 from export.golden import GoldenQuery, read_golden_pictures, write_golden
-from export.index import build_index
-from export.lookup import Lookup
-from export.manifest import created_now, library_versions
+from export.lookup import Lookup, build_lookup
+from export.manifest import created_now, library_versions, table_facts
 from export.publish import link_tree
 from export.release import Release, publish_release
 from export.table_rows import TableRows
@@ -35,7 +33,6 @@ __all__ = ["NewTable"]
 
 _GOLDEN = 8
 _QUERIES = 500
-_log = logging.getLogger(__name__)
 
 
 class NewTable:
@@ -63,11 +60,6 @@ class NewTable:
         self.attributes, self.filterable = choose_attributes(table, config.attributes, config.filterable)
         self.rows = TableRows.from_parquet(table, self.attributes)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of what is served: ids, vectors and attributes."""
-        return self.rows.fingerprint()
-
     def publish(self, exports: Path) -> Release:
         """Publishes lookup and search as the model's next version.
 
@@ -93,17 +85,7 @@ class NewTable:
     @cached_property
     def lookup(self) -> Lookup:
         """The lookup over the table."""
-        _log.info("indexing %d items", self.rows.count)
-        index = build_index(self.config.index)
-        index.index(self.rows)
-        return Lookup(
-            self.rows,
-            index,
-            top_k=self.config.top_k,
-            filterable=self.filterable,
-            fingerprint=self.encoder.fingerprint,
-            table_fingerprint=self.fingerprint,
-        )
+        return build_lookup(self.rows, self.config, self.filterable, self.encoder.fingerprint)
 
     @cached_property
     def golden(self) -> list[GoldenQuery]:
@@ -172,12 +154,7 @@ class NewTable:
             fingerprint=encoder.fingerprint,
             preprocessing=dict(encoder.preprocessing) if searches else {},
             labels=encoder.labels if searches else (),
-            table_fingerprint=self.fingerprint,
-            item_count=self.lookup.item_count,
-            top_k=self.lookup.top_k,
-            index={name: value for name, value in config.index.model_dump().items() if value is not None},
-            attributes=self.lookup.attributes,
-            filterable=self.lookup.filterable,
+            **table_facts(self.lookup, config),
             drift=dict(encoder.drift) if searches else {},
         )
 

@@ -21,9 +21,8 @@ from export.encoder import Encoder
 from export.evaluation import EvaluationQueries, choose_queries, write_evaluation
 from export.finished_run import FinishedRun
 from export.golden import GoldenQuery, choose_golden, write_golden
-from export.index import build_index
-from export.lookup import Lookup
-from export.manifest import created_now, library_versions
+from export.lookup import Lookup, build_lookup
+from export.manifest import created_now, library_versions, table_facts
 from export.optimise.drift import measure_drift
 from export.release import Release, publish_release
 from export.search import Search
@@ -139,21 +138,7 @@ class _Exporter:
 
     @cached_property
     def lookup(self) -> Lookup:
-        _log.info("indexing %d items", self.rows.count)
-        index = build_index(self.config.index)
-        index.index(self.rows)
-        return Lookup(
-            self.rows,
-            index,
-            top_k=self.config.top_k,
-            filterable=self.attributes[1],
-            fingerprint=self.encoder.fingerprint,
-            table_fingerprint=self.table_fingerprint,
-        )
-
-    @cached_property
-    def table_fingerprint(self) -> str:
-        return self.rows.fingerprint()
+        return build_lookup(self.rows, self.config, self.attributes[1], self.encoder.fingerprint)
 
     @cached_property
     def queries(self) -> EvaluationQueries | None:
@@ -223,16 +208,10 @@ class _Exporter:
 
     def _manifest(self, kind: Kind, signatures: tuple[str, ...]) -> Manifest:
         encoder, config = self.encoder, self.config
-        encodes, looks_up = kind in ("encoder", "search"), kind in ("lookup", "search")
-        table: dict[str, Any] = {}
-        if looks_up:
-            table = {
-                "table_fingerprint": self.table_fingerprint,
-                "item_count": self.lookup.item_count,
-                "index": {name: value for name, value in config.index.model_dump().items() if value is not None},
-                "attributes": tuple(self.lookup.attributes),
-                "filterable": tuple(self.lookup.filterable),
-            }
+        encodes = kind in ("encoder", "search")
+        table: dict[str, Any] = {"top_k": min(config.top_labels, len(encoder.labels))}
+        if kind in ("lookup", "search"):
+            table = table_facts(self.lookup, config)
         return Manifest(
             kind=kind,
             name=config.model,
@@ -245,7 +224,6 @@ class _Exporter:
             fingerprint=encoder.fingerprint,
             preprocessing=dict(encoder.preprocessing) if encodes else {},
             labels=tuple(encoder.labels) if encodes else (),
-            top_k=self.lookup.top_k if looks_up else min(config.top_labels, len(encoder.labels)),
             drift=self.drift if encodes else {},
             evaluation=tuple(self.run.metrics),
             **table,

@@ -280,7 +280,7 @@ class _Job:
         from export.table_release import NewTable
 
         table = NewTable(work / "new", encoder, self.state.encoder_folder, self.config, examples)  # type: ignore[arg-type]
-        if not self.options.changes and self._is_as_before(table.fingerprint):
+        if not self.options.changes and self._is_as_before(table.rows.fingerprint()):
             print(f"nothing has changed since {self.state.lookup_folder}; nothing was published")
         else:
             self._say(table.publish(self.options.out))
