@@ -73,13 +73,13 @@ def stores(tmp_path: Path) -> FeatureStores:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths of the pictures that are decoded."""
     paths: list[str] = []
-    plain = module.picture_batches
+    plain = module.read_pictures
 
-    def watched(chosen: list[str], *how: Any) -> tf.data.Dataset:
+    def watched(chosen: list[str], *how: Any) -> Iterator[dict[str, tf.Tensor]]:
         paths.extend(chosen)
         return plain(chosen, *how)
 
-    monkeypatch.setattr(module, "picture_batches", watched)
+    monkeypatch.setattr(module, "read_pictures", watched)
     return paths
 
 

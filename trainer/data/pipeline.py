@@ -20,7 +20,7 @@ __all__ = [
     "decode_picture",
     "feature_batches",
     "picture_batches",
-    "readable",
+    "read_pictures",
     "resize_picture",
     "training_batches",
 ]
@@ -87,20 +87,15 @@ def _untuned() -> tf.data.Options:
     return options
 
 
-def readable(batches: tf.data.Dataset, paths: Sequence[str], image_size: int) -> Iterator[dict[str, tf.Tensor]]:
+def read_pictures(paths: Sequence[str], image_size: int, batch_size: int) -> Iterator[dict[str, tf.Tensor]]:
     """The batches of `picture_batches`, with a picture that cannot be read said as what it is.
-
-    Args:
-        batches: what `picture_batches` made.
-        paths: what it was made of.
-        image_size: as given to it.
 
     Raises:
         InputError: a picture is gone or spoilt; names it.
     """
     seen = 0
     try:
-        for batch in batches:
+        for batch in picture_batches(paths, image_size, batch_size):
             yield batch
             seen += len(batch["row"])
     except tf.errors.OpError as error:

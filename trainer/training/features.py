@@ -19,7 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer.data.items import IMAGE_PATH, PICTURE_SHA256
-from trainer.data.pipeline import DECODING_VERSION, picture_batches, readable
+from trainer.data.pipeline import DECODING_VERSION, read_pictures
 from trainer.data.row_store import RowStore, row_key
 
 __all__ = ["MIRRORED", "PLAIN", "FeatureRows", "FeatureStores", "backbone_digest", "extraction_environment"]
@@ -170,9 +170,8 @@ class FeatureStores:
             run = self._extraction({name: backbones[name] for name in names}, view)
             paths = items[IMAGE_PATH].iloc[list(chosen)].tolist()
             size = items_size(backbones[names[0]])
-            batches = picture_batches(paths, size, self.batch_size)
             with tqdm(total=len(paths), desc=f"features of {', '.join(names)} ({view})", unit="picture") as bar:
-                for batch in readable(batches, paths, size):
+                for batch in read_pictures(paths, size, self.batch_size):
                     rows = batch["row"].numpy()
                     for name, values in run(batch["image"]).items():
                         stores[name].append([keys[chosen[row]] for row in rows], values.numpy())

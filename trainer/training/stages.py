@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -19,8 +20,7 @@ from trainer.data.pipeline import (
     DECODING_VERSION,
     Share,
     feature_batches,
-    picture_batches,
-    readable,
+    read_pictures,
     training_batches,
 )
 from trainer.data.row_store import RowStore, row_key
@@ -175,8 +175,8 @@ def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: St
     checked = None
     if len(validation):
         paths = validation[IMAGE_PATH].tolist()
-        read = picture_batches(paths, size, run.config.train.extraction_batch_size)
-        checked = _PictureValidation(read, paths, size, run.classes(validation))
+        read = partial(read_pictures, paths, size, run.config.train.extraction_batch_size)
+        checked = _PictureValidation(read, run.classes(validation))
     data = StageData(batches, len(train), run.class_counts(), checked)
     train_stage(name, model, stage, data, run.checkpoints(name.split("/")[0]) / name.split("/")[1], key, run.strategy)
 
@@ -184,11 +184,11 @@ def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: St
 class _PictureValidation:
     """Validation batches of pictures, read from their files again each time."""
 
-    def __init__(self, pictures: tf.data.Dataset, paths: list[str], image_size: int, labels: np.ndarray) -> None:
-        self._pictures, self._paths, self._image_size, self._labels = pictures, paths, image_size, labels
+    def __init__(self, read: Callable[[], Iterator[dict[str, tf.Tensor]]], labels: np.ndarray) -> None:
+        self._read, self._labels = read, labels
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in readable(self._pictures, self._paths, self._image_size):
+        for batch in self._read():
             yield {"image": batch["image"], "label": self._labels[batch["row"].numpy()]}
 
 
@@ -200,8 +200,7 @@ def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tens
     with store.lock():
         missing = store.missing(keys)
         paths = items[IMAGE_PATH].iloc[missing].tolist()
-        batches = picture_batches(paths, size, run.config.train.extraction_batch_size)
-        for batch in readable(batches, paths, size):
+        for batch in read_pictures(paths, size, run.config.train.extraction_batch_size):
             store.append([keys[missing[row]] for row in batch["row"].numpy()], batch["image"].numpy())
     pictures, rows = store.array, store.rows(keys)
 
