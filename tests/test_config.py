@@ -336,7 +336,7 @@ def test_the_written_configuration_reads_back_as_the_same(values: dict[str, Any]
     path = tmp_path / "config.yaml"
     path.write_text(as_yaml(config), encoding="utf-8")
     assert load_config(path) == config
-    assert list(yaml.safe_load(as_yaml(config))) == ["seed", "data", "model", "train", "evaluate"]
+    assert list(yaml.safe_load(as_yaml(config))) == ["seed", "relevance", "data", "model", "train", "evaluate"]
 
 
 def test_a_configuration_cannot_be_changed(tmp_path: Path) -> None:

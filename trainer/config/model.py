@@ -69,12 +69,18 @@ class ModelConfig(Section):
     Attributes:
         names: `resnet50`, `hub_vit`, `fused`, and `concatenated` (the published plain concatenation: a baseline).
         image_size: height and width in pixels of what the models see.
+        coarsened_to: pictures are reduced to so many pixels a side and enlarged again inside the models, for comparing
+            with results on pictures that small; null for no such step.
         embedding_dim: width of the learned embeddings.
+        dimensions: smaller widths at which the first so many numbers of an embedding, brought to unit length, are to be
+            an embedding too (Matryoshka): training asks for it, evaluation measures it.
     """
 
     names: Annotated[tuple[ModelName, ...], Field(min_length=1), *Distinct] = ("resnet50", "hub_vit", "fused")
     image_size: Annotated[int, Field(ge=32)] = 224
+    coarsened_to: Positive | None = None
     embedding_dim: Positive = 256
+    dimensions: Annotated[tuple[Positive, ...], *Distinct] = ()
     resnet50: ResNet50Config = ResNet50Config()
     hub_vit: HubVitConfig = HubVitConfig()
     fused: FusedConfig = FusedConfig()
@@ -83,6 +89,27 @@ class ModelConfig(Section):
     def _handle(self) -> ModelConfig:
         if "hub_vit" in self.backbones and self.hub_vit.handle is None:
             raise ValueError("expected hub_vit.handle: a folder, a TF Hub address or a Kaggle handle; received null")
+        return self
+
+    @field_validator("dimensions")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(value))
+
+    @model_validator(mode="after")
+    def _coarser(self) -> ModelConfig:
+        if self.coarsened_to is not None and self.coarsened_to >= self.image_size:
+            raise ValueError(
+                f"expected coarsened_to below image_size ({self.image_size}), received {self.coarsened_to}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _narrower(self) -> ModelConfig:
+        if self.dimensions and self.dimensions[-1] >= self.embedding_dim:
+            raise ValueError(
+                f"expected dimensions below embedding_dim ({self.embedding_dim}), received {list(self.dimensions)}"
+            )
         return self
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from trainer.config.data import DataConfig
 from trainer.config.model import ModelConfig
@@ -38,10 +39,24 @@ class EvaluateConfig(Section):
 
 
 class Config(Section):
-    """A whole run. `seed` fixes splits, starts, order of pictures and augmentation."""
+    """A whole run.
+
+    Attributes:
+        seed: fixes splits, starts, order of pictures and augmentation.
+        relevance: how much an item's agreement with the query on each attribute counts, for graded metrics and graded
+            losses: its grade is the share of the weights that belong to attributes on which the two agree.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    relevance: Annotated[Mapping[str, Annotated[float, Field(gt=0.0)]], Field(min_length=1)] = {"label": 1.0}
     data: DataConfig = DataConfig()
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @field_validator("relevance")
+    @classmethod
+    def _with_label(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        if "label" not in value:
+            raise ValueError(f"expected a weight for label among the attributes, received {', '.join(value)}")
+        return value

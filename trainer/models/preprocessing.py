@@ -7,7 +7,7 @@ from typing import Any
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
 
-__all__ = ["CaffePreprocessing", "ValueRange"]
+__all__ = ["CaffePreprocessing", "Coarsening", "ValueRange"]
 
 
 @keras.saving.register_keras_serializable("shoppin")
@@ -29,6 +29,38 @@ class CaffePreprocessing(keras.layers.Layer):
 
     def compute_output_spec(self, images: Any) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("shoppin")
+class Coarsening(keras.layers.Layer):
+    """Reduces pictures and enlarges them again, so that a model sees no more than a smaller picture would show.
+
+    For comparing with results on small pictures by models that need larger ones. Both ways bilinear, antialiased.
+
+    Args:
+        size: height and width in pixels that pictures are reduced to.
+
+    Call arguments:
+        images: uint8 or float `[B, H, W, 3]`, 0 to 255, H and W at least `size`.
+
+    Returns:
+        float32 `[B, H, W, 3]`, 0 to 255; the reduced picture's levels are rounded, as those of a file would be.
+    """
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = int(size)
+
+    def call(self, images: Any) -> Any:
+        height, width = images.shape[1:3]
+        small = keras.ops.image.resize(keras.ops.cast(images, "float32"), (self.size, self.size), antialias=True)
+        return keras.ops.image.resize(keras.ops.round(small), (height, width))
+
+    def compute_output_spec(self, images: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(images.shape, dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
 
 
 @keras.saving.register_keras_serializable("shoppin")

@@ -16,9 +16,15 @@ __all__ = ["BACKBONES", "build_backbone", "build_model_head", "parts_of"]
 
 BACKBONES: Mapping[str, Callable[[ModelConfig], keras.Model]] = {
     "resnet50": lambda model: build_resnet50(
-        model.resnet50.weights, model.image_size, model.resnet50.batch_norm, model.resnet50.pooling
+        model.resnet50.weights,
+        model.image_size,
+        model.resnet50.batch_norm,
+        model.resnet50.pooling,
+        model.coarsened_to,
     ),
-    "hub_vit": lambda model: build_hub_vit(str(model.hub_vit.handle), model.image_size, model.hub_vit.value_range),
+    "hub_vit": lambda model: build_hub_vit(
+        str(model.hub_vit.handle), model.image_size, model.hub_vit.value_range, model.coarsened_to
+    ),
 }
 
 

@@ -10,7 +10,7 @@ import keras
 
 from trainer.errors import InputError
 from trainer.models.pooling import GeneralisedMeanPooling2D
-from trainer.models.preprocessing import CaffePreprocessing
+from trainer.models.preprocessing import CaffePreprocessing, Coarsening
 
 __all__ = ["build_resnet50"]
 
@@ -28,6 +28,7 @@ def build_resnet50(
     image_size: int = 224,
     batch_norm: Literal["frozen", "train"] = "frozen",
     pooling: Literal["average", "multilevel"] = "multilevel",
+    coarsened_to: int | None = None,
     name: str = "resnet50",
 ) -> keras.Model:
     """Keras's ResNet50 without its classifier, pooled, preprocessing included.
@@ -43,6 +44,7 @@ def build_resnet50(
         pooling: `average` of the last block: 2048 features. `multilevel`: beside these the average of the block before
             it (2048), and the generalised means of the fourth (1024) and third (512) stages, whose features of texture
             and shape the last block has traded for ImageNet's classes: 5632 features at the same cost.
+        coarsened_to: see `Coarsening`; None for pictures as they are.
         name: of the model.
 
     Returns:
@@ -63,7 +65,8 @@ def build_resnet50(
                 layer.momentum = _LEARNED_MOMENTUM
     levels = _LEVELS if pooling == "multilevel" else _LEVELS[:1]
     maps = keras.Model(base.input, [base.get_layer(block).output for block, _ in levels], name="resnet50")
-    found = maps(CaffePreprocessing(name="preprocessing")(images))
+    seen = images if coarsened_to is None else Coarsening(coarsened_to, dtype="float32", name="coarsening")(images)
+    found = maps(CaffePreprocessing(name="preprocessing")(seen))
     found = found if isinstance(found, list) else [found]
     pooled = [
         kind(dtype="float32", name=f"{block}_pooled")(level) for (block, kind), level in zip(levels, found, strict=True)
