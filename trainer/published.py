@@ -27,7 +27,8 @@ from trainer.models.head import build_head
 from trainer.models.hub_vit import build_hub_vit
 from trainer.models.resnet50 import build_resnet50
 from trainer.training.features import FeatureRows
-from trainer.training.head_start import HeadFeatures, start_head
+from trainer.training.head_features import HeadFeatures
+from trainer.training.head_start import start_head
 from trainer.training.loop import StageData, train_stage
 
 __all__ = [

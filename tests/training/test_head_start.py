@@ -11,9 +11,11 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from trainer.models.head import build_concatenation_head, build_head
-from trainer.training import head_start
+from trainer.training import head_features
+from trainer.training import head_start as head_start_module
 from trainer.training.features import FeatureRows
-from trainer.training.head_start import LOGIT_SCALE, HeadFeatures, randomise_head, start_head
+from trainer.training.head_features import HeadFeatures
+from trainer.training.head_start import LOGIT_SCALE, randomise_head, start_head
 
 CLASSES, PRODUCTS, ITEMS = 4, 5, 40
 WIDTHS = {"resnet50": 12, "hub_vit": 6}
@@ -68,7 +70,7 @@ def test_rows_of_views_come_one_view_after_the_other(features: HeadFeatures) -> 
 
 
 def test_chunks_are_all_rows_in_order(features: HeadFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_start, "_CHUNK", 7)
+    monkeypatch.setattr(head_features, "_CHUNK", 7)
     chunks = list(features.chunks())
     assert [len(classes) for _, classes in chunks] == [7] * 11 + [3]
     everything = features.read(np.arange(features.count))
@@ -78,7 +80,7 @@ def test_chunks_are_all_rows_in_order(features: HeadFeatures, monkeypatch: pytes
 
 @pytest.mark.parametrize("chunk", [7, 10**6])
 def test_a_started_head_classifies_at_once(chunk: int, features: HeadFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_start, "_CHUNK", chunk)
+    monkeypatch.setattr(head_features, "_CHUNK", chunk)
     head = build_head(WIDTHS, CLASSES, 16)
     start_head(head, features, CLASSES, discriminant=True)
     found = answers(head)
@@ -110,7 +112,7 @@ def same_product(head: keras.Model) -> float:
 def test_products_of_one_class_stay_apart(features: HeadFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
     with_complement = build_head(WIDTHS, CLASSES, 16)
     start_head(with_complement, features, CLASSES, discriminant=True)
-    monkeypatch.setattr(head_start, "COMPLEMENT_SCALE", 0.0)
+    monkeypatch.setattr(head_start_module, "COMPLEMENT_SCALE", 0.0)
     without = build_head(WIDTHS, CLASSES, 16)
     start_head(without, features, CLASSES, discriminant=True)
     assert same_product(with_complement) == 1.0

@@ -71,6 +71,8 @@ class ModelConfig(Section):
         image_size: height and width in pixels of what the models see.
         coarsened_to: pictures are reduced to so many pixels a side and enlarged again inside the models, for comparing
             with results on pictures that small; null for no such step.
+        head: what makes an embedding of features: `posterior` (probabilities of the label and of the attributes that
+            `relevance` names, and detail beside them) or `linear`.
         embedding_dim: width of the learned embeddings.
         dimensions: smaller widths at which the first so many numbers of an embedding, brought to unit length, are to be
             an embedding too (Matryoshka): training asks for it, evaluation measures it.
@@ -79,6 +81,7 @@ class ModelConfig(Section):
     names: Annotated[tuple[ModelName, ...], Field(min_length=1), *Distinct] = ("resnet50", "hub_vit", "fused")
     image_size: Annotated[int, Field(ge=32)] = 224
     coarsened_to: Positive | None = None
+    head: Literal["posterior", "linear"] = "posterior"
     embedding_dim: Positive = 256
     dimensions: Annotated[tuple[Positive, ...], *Distinct] = ()
     resnet50: ResNet50Config = ResNet50Config()

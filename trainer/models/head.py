@@ -10,7 +10,7 @@ import keras
 
 from trainer.models.standardisation import Standardisation
 
-__all__ = ["build_concatenation_head", "build_head", "compose"]
+__all__ = ["build_concatenation_head", "build_head", "compose", "join_parts"]
 
 
 def build_head(
@@ -32,17 +32,21 @@ def build_head(
         `"logits": float32 [B, num_classes]}`.
     """
     inputs = {part: keras.Input((width,), name=part) for part, width in widths.items()}
+    projected = keras.layers.Dense(embedding_dim, dtype="float32", name="projection")(join_parts(inputs))
+    embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(projected)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="classifier")(embedding)
+    return keras.Model(inputs, {"embedding": embedding, "logits": logits}, name=name)
+
+
+def join_parts(inputs: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
+    """Each part standardised and brought to unit length, then side by side: float32 `[B, F]`."""
     scaled = [
         keras.layers.UnitNormalization(dtype="float32", name=f"{part}_unit")(
             Standardisation(name=f"{part}_standardisation")(features)
         )
         for part, features in inputs.items()
     ]
-    joined = keras.layers.Concatenate(dtype="float32", name="concatenation")(scaled) if len(scaled) > 1 else scaled[0]
-    projected = keras.layers.Dense(embedding_dim, dtype="float32", name="projection")(joined)
-    embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(projected)
-    logits = keras.layers.Dense(num_classes, dtype="float32", name="classifier")(embedding)
-    return keras.Model(inputs, {"embedding": embedding, "logits": logits}, name=name)
+    return keras.layers.Concatenate(dtype="float32", name="concatenation")(scaled) if len(scaled) > 1 else scaled[0]
 
 
 def build_concatenation_head(widths: Mapping[str, int], num_classes: int, name: str = "head") -> keras.Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
@@ -10,6 +10,7 @@ import keras
 from trainer.config import ModelConfig
 from trainer.models.head import build_concatenation_head, build_head
 from trainer.models.hub_vit import build_hub_vit
+from trainer.models.posterior_head import GradedAttribute, build_posterior_head
 from trainer.models.resnet50 import build_resnet50
 
 __all__ = ["BACKBONES", "build_backbone", "build_model_head", "parts_of"]
@@ -38,8 +39,16 @@ def parts_of(name: str, model: ModelConfig) -> tuple[str, ...]:
     return (name,) if name in BACKBONES else model.fused.parts
 
 
-def build_model_head(name: str, model: ModelConfig, widths: Mapping[str, int], num_classes: int) -> keras.Model:
-    """The head of the model of that name over parts of those widths."""
+def build_model_head(
+    name: str,
+    model: ModelConfig,
+    widths: Mapping[str, int],
+    num_classes: int,
+    attributes: Sequence[GradedAttribute] = (),
+) -> keras.Model:
+    """The head of the model of that name over parts of those widths; only a posterior head heeds the attributes."""
     if name == "concatenated":
         return build_concatenation_head(widths, num_classes)
+    if model.head == "posterior":
+        return build_posterior_head(widths, num_classes, model.embedding_dim, attributes)
     return build_head(widths, num_classes, model.embedding_dim)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from trainer.config import Config
 from trainer.data.freshness import with_true_hashes
-from trainer.data.items import ID, LABEL, PICTURE_SHA256, SPLIT, TRAIN, read_items
+from trainer.data.items import ID, LABEL, PICTURE_SHA256, SPLIT, TRAIN, attribute_columns, read_items
 from trainer.errors import InputError
 from trainer.models.registry import build_backbone
 from trainer.training.features import FeatureStores
@@ -96,6 +96,23 @@ class RunContext:
         """Class numbers int32 `[N]` of the items."""
         places = {label: place for place, label in enumerate(self.labels)}
         return items[LABEL].map(places).to_numpy(np.int32)
+
+    def values(self, attribute: str) -> tuple[str, ...]:
+        """The values of an attribute among the training items, in order; a missing one is none.
+
+        Raises:
+            InputError: the items have no such attribute.
+        """
+        if attribute not in self.items.columns:
+            known = ", ".join([LABEL, *attribute_columns(self.items)])
+            raise InputError(f"relevance: expected attributes of the items ({known}), received {attribute!r}")
+        given = self.split(TRAIN)[attribute].dropna().astype(str)
+        return tuple(sorted(set(given) - {""}))
+
+    def codes(self, attribute: str, items: pd.DataFrame) -> np.ndarray:
+        """Places int32 `[N]` of the items' values in `values(attribute)`, -1 for a missing or unknown one."""
+        places = {value: place for place, value in enumerate(self.values(attribute))}
+        return items[attribute].map(places).fillna(-1).to_numpy(np.int32)
 
     def class_counts(self) -> np.ndarray:
         """Training items of each class, int64 `[C]`."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from trainer.config import StageConfig
 from trainer.data.augmentation import Augmentation
-from trainer.data.items import IMAGE_PATH, PICTURE_SHA256, TRAIN, VALIDATION
+from trainer.data.items import IMAGE_PATH, LABEL, PICTURE_SHA256, TRAIN, VALIDATION
 from trainer.data.pipeline import (
     DECODING_VERSION,
     Share,
@@ -26,10 +26,12 @@ from trainer.data.pipeline import (
 from trainer.data.row_store import RowStore, row_key
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.head import compose
+from trainer.models.posterior_head import GradedAttribute
 from trainer.models.registry import build_model_head, parts_of
 from trainer.training.checkpoint import HEAD_FILE, MODEL_FILE, Progress, read_progress, save_checkpoint
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest, extraction_environment
-from trainer.training.head_start import HeadFeatures, randomise_head, start_head
+from trainer.training.head_features import HeadFeatures
+from trainer.training.head_start import randomise_head, start_head
 from trainer.training.loop import StageData, train_stage
 from trainer.training.optimizer import check_rules, multipliers
 from trainer.training.run_context import RunContext, digest
@@ -59,7 +61,10 @@ def train_models(run: RunContext) -> None:
 
 def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
     paths = [f"{name}/{weight.path}" for name, backbone in backbones.items() for weight in backbone.trainable_variables]
-    paths += ["head/projection/kernel", "head/projection/bias", "head/classifier/kernel", "head/classifier/bias"]
+    for name in run.config.model.names:
+        widths = {part: int(backbones[part].output_shape[-1]) for part in parts_of(name, run.config.model)}
+        head = build_model_head(name, run.config.model, widths, len(run.labels), graded_attributes(run))
+        paths += [f"head/{weight.path}" for weight in head.trainable_variables]
     for stage in ("finetune", "joint"):
         check_rules(f"train.{stage}.layers", paths, getattr(run.config.train, stage).layers)
 
@@ -112,8 +117,15 @@ def _train_head(
     train, validation = run.split(TRAIN), run.split(VALIDATION)
     views = (PLAIN, MIRRORED)[: config.train.views]
     features = [run.features.features(parts, train, view) for view in views]
+    widths = {part: features[0][part].width for part in parts}
+    graded = graded_attributes(run)
     with run.strategy.scope():
-        head = build_model_head(name, config.model, {p: features[0][p].width for p in parts}, len(run.labels))
+        head = build_model_head(name, config.model, widths, len(run.labels), graded)
+    known = HeadFeatures(
+        {part: [view[part] for view in features] for part in parts},
+        run.classes(train),
+        {attribute.name: run.codes(attribute.name, train) for attribute in graded},
+    )
     key = digest(
         "head",
         name,
@@ -121,11 +133,12 @@ def _train_head(
         config.train.start,
         config.train.views,
         config.train.head.model_dump(exclude={"augmentation"}),
+        config.model.head,
         config.model.embedding_dim,
+        [(attribute, known.item_codes[attribute.name].tobytes().hex()) for attribute in graded],
         run.items_digest,
         {part: backbone_digest(backbone) for part, backbone in parts.items()},
     )
-    known = HeadFeatures({part: [view[part] for view in features] for part in parts}, run.classes(train))
     start_head(head, known, len(run.labels), discriminant=config.train.start == "discriminant")
     stage = config.train.head
     if stage.epochs:
@@ -134,6 +147,13 @@ def _train_head(
         folder = run.checkpoints(name) / stage_name
         train_stage(f"{name}/{stage_name}", head, stage, data, folder, key, run.strategy)
     return head, key
+
+
+def graded_attributes(run: RunContext) -> tuple[GradedAttribute, ...]:
+    """What the configuration's `relevance` names beside the label, but for attributes of fewer than two values."""
+    weights = run.config.relevance
+    found = ((name, len(run.values(name)), weight / weights[LABEL]) for name, weight in weights.items())
+    return tuple(GradedAttribute(*attribute) for attribute in found if attribute[0] != LABEL and attribute[1] > 1)
 
 
 def _feature_data(
