@@ -55,3 +55,9 @@ def test_what_is_not_finite_is_refused() -> None:
         drift.check(-1, 1)
     with pytest.raises(InputError, match="at least 2 pictures"):
         measure_drift(BEFORE[:1], LABELS[:1], lambda rows: BEFORE[rows])
+
+
+def test_labels_that_no_two_share_have_nothing_to_lose() -> None:
+    drift = measure_drift(BEFORE, np.arange(len(BEFORE)), lambda rows: BEFORE[rows])
+    assert drift.hit_rate_before == drift.hit_rate_after == 0
+    drift.check(0.9999, 0.0)

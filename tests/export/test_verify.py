@@ -240,3 +240,22 @@ def test_near_ties_may_change_places() -> None:
 def test_what_is_no_near_tie_is_a_difference(found: list[str], scores: list[float]) -> None:
     with pytest.raises(standalone.Difference, match="here: query 0, rank "):
         rank(found, scores)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "whole", "expected"),
+    [
+        ({"hit_rate@1": 1.0, "r_precision": 1.0}, True, "1.0000 (run: 1.0000)"),
+        ({"hit_rate@1": 0.5}, True, "0.5000 (run: 0.5000)"),  # of a run that counted them as misses
+        ({"hit_rate@1": 1.0, "r_precision": 1.0}, False, "0.5000"),
+    ],
+)
+def test_a_query_with_nothing_to_find_counts_as_in_the_run(
+    metrics: dict[str, float], whole: bool, expected: str
+) -> None:
+    version = standalone.Version.__new__(standalone.Version)
+    version.checks, version.exact, version.manifest = [], True, {"precision": "float32"}
+    labels = np.array(["a", "a", "lone", "alone"])
+    version.recorded = {"labels": labels, "whole": np.asarray(whole), "metrics": np.asarray(json.dumps(metrics))}
+    version._metrics(np.array([[True], [True], [False], [False]]), slack=0.0)
+    assert version.checks[0] == ("hit_rate@1", expected)

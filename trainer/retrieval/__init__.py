@@ -9,29 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainer.retrieval.graded import Grades, ndcg
     from trainer.retrieval.metrics import (
         JudgedRanking,
         hit_rate,
         map_at_r,
         precision,
+        r_precision,
         recall,
         reciprocal_rank,
         relevance,
-        retrieval_metrics,
     )
     from trainer.retrieval.neighbours import RetrievalResult, find_neighbours, iter_neighbours, own_rows
+    from trainer.retrieval.query_metrics import QueryMetrics, judge_result, measure_queries, retrieval_metrics
     from trainer.retrieval.table import EmbeddingTable
 
 __all__ = [
     "EmbeddingTable",
+    "Grades",
     "JudgedRanking",
+    "QueryMetrics",
     "RetrievalResult",
     "find_neighbours",
     "hit_rate",
     "iter_neighbours",
+    "judge_result",
     "map_at_r",
+    "measure_queries",
+    "ndcg",
     "own_rows",
     "precision",
+    "r_precision",
     "recall",
     "reciprocal_rank",
     "relevance",
@@ -40,10 +48,16 @@ __all__ = [
 
 _MODULES = {
     "EmbeddingTable": "table",
+    "Grades": "graded",
+    "QueryMetrics": "query_metrics",
     "RetrievalResult": "neighbours",
     "find_neighbours": "neighbours",
     "iter_neighbours": "neighbours",
+    "judge_result": "query_metrics",
+    "measure_queries": "query_metrics",
+    "ndcg": "graded",
     "own_rows": "neighbours",
+    "retrieval_metrics": "query_metrics",
 }
 
 
