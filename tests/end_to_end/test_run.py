@@ -157,8 +157,9 @@ def test_metrics_say_what_was_measured_how(runs: Runs) -> None:
         assert row["queries"] == (items["split"] == row["split"]).sum()
         assert ("accuracy" in row) == (row["model"] == "hub_vit")
         for name, value in row.items():
-            if name not in ("model", "split", "gallery", "queries", "queries_without_match"):
+            if name not in ("model", "split", "gallery", "queries", "queries_without_match", "intervals", "macro"):
                 assert 0.0 <= value <= 1.0, name
+        assert row["intervals"]["hit_rate@1"][0] <= row["hit_rate@1"] <= row["intervals"]["hit_rate@1"][1]
         assert {"hit_rate@1", "hit_rate@5", "hit_rate@10", "precision@1"} <= set(row)
         assert row["hit_rate@1"] <= row["hit_rate@5"] <= row["hit_rate@10"]
 

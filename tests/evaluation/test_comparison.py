@@ -102,6 +102,60 @@ def test_the_markdown_of_another_protocol_does_not_mention_the_notebook(tmp_path
     assert "notebook" not in markdown.read_text(encoding="utf-8")
 
 
+SURE = {
+    "model": "fused",
+    "split": "test",
+    "gallery": "test",
+    "accuracy": 0.96,
+    "accuracy_macro": 0.95,
+    "hit_rate@1": 0.9449,
+    "hit_rate@10": 0.99,
+    "ndcg@10": 0.93,
+    "intervals": {"accuracy": [0.941, 0.975], "hit_rate@1": [0.9238, 0.9630]},
+    "macro": {"hit_rate@1": 0.94, "ndcg@10": None},
+}
+
+
+def test_intervals_and_macro_means_are_columns_of_the_sheet(tmp_path):
+    _, sheet = write_comparison([SURE, {"model": "plain"}], tmp_path, published_protocol=False)
+    frame = pd.read_csv(sheet)
+    assert list(frame.columns) == [
+        *("model", "split", "gallery", "accuracy", "accuracy_low", "accuracy_high", "accuracy_macro"),
+        *("hit_rate@1", "hit_rate@1_low", "hit_rate@1_high", "hit_rate@1_macro", "hit_rate@10"),
+        *("ndcg@10", "ndcg@10_macro"),
+    ]
+    assert frame.loc[0, ["hit_rate@1", "hit_rate@1_low", "hit_rate@1_high"]].tolist() == [0.9449, 0.9238, 0.9630]
+    assert frame.loc[1].isna().sum() == len(frame.columns) - 1
+
+
+def test_intervals_stand_beside_the_mean_and_macro_means_below(tmp_path):
+    markdown, _ = write_comparison([SURE, {"model": "plain"}], tmp_path, published_protocol=True)
+    text = markdown.read_text(encoding="utf-8")
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    heads = [[cell.strip() for cell in lines[0].strip("|").split("|")] for lines in tables]
+    assert heads[0] == [
+        *("source", "model", "split", "gallery", "accuracy", "accuracy_macro"),
+        *("hit_rate@1", "hit_rate@5", "hit_rate@10", "ndcg@10"),
+    ]
+    assert "| 0.9600 [0.941, 0.975] | 0.9500 | 0.9449 [0.924, 0.963] | - | 0.9900 | 0.9300 |" in tables[0][6]
+    # The published rows and ours that have none are not in the table of macro means.
+    assert heads[1] == ["source", "model", "split", "gallery", "accuracy", "hit_rate@1", "ndcg@10"]
+    assert tables[1][2:] == ["| this run | fused | test | test | 0.9500 | 0.9400 | - |"]
+    assert "In brackets: the 95 % interval" in text
+
+
+def test_a_terminal_shows_half_the_interval():
+    lines = format_table([SURE, {"model": "plain", "hit_rate@1": 0.9}], columns=["model", "hit_rate@1", "hit_rate@10"])
+    assert lines.splitlines() == [
+        "model     hit_rate@1  hit_rate@10",
+        "-----  -------------  -----------",
+        "fused  0.9449 ±0.020       0.9900",
+        "plain  0.9000                   -",
+    ]
+    shown = format_table([SURE]).splitlines()[0].split()
+    assert shown == ["model", "split", "gallery", "accuracy", "accuracy_macro", "hit_rate@1", "hit_rate@10", "ndcg@10"]
+
+
 @pytest.mark.parametrize("rows", [[], [{"split": "test"}], [{"model": ""}]])
 def test_refusals(rows):
     with pytest.raises(InputError, match="each with a 'model'"):

@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from trainer.config.cross_domain import CrossDomainConfig
 from trainer.config.data import DataConfig
 from trainer.config.model import ModelConfig
+from trainer.config.no_match import NoMatchConfig
+from trainer.config.robustness import RobustnessConfig
 from trainer.config.section import Distinct, Positive, Section
 from trainer.config.training import TrainConfig
 
@@ -25,6 +28,13 @@ class EvaluateConfig(Section):
         baselines: rows to compare with; `raw_pixels` is the cosine of 32 x 32 pixel pictures.
         published: whether the run follows the published protocol, so that its rows are shown beside ours.
         tsne: for which models there are t-SNE maps beside PCA: `last` of `model.names`, `all`, or `none`.
+        resamples: draws of the bootstrap behind every interval; 0 for no intervals.
+        slices: attributes by whose values a model is measured, too; by default those of `relevance` beside the label.
+        ablations: for which models post-processing is measured: `last` of `model.names`, `all`, or `none`. Embeddings
+            of the mirrored pictures are computed for it.
+        no_match: how the threshold of "no good match" is chosen; null for none.
+        robustness: what the job `robustness` looks at.
+        cross_domain: where the queries of the job `cross-domain` come from; null for none.
     """
 
     splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1), *Distinct] = (
@@ -36,6 +46,12 @@ class EvaluateConfig(Section):
     baselines: Annotated[tuple[Literal["raw_pixels"], ...], *Distinct] = ()
     published: bool = False
     tsne: Literal["last", "all", "none"] = "last"
+    resamples: Annotated[int, Field(ge=0)] = 2000
+    slices: Annotated[tuple[str, ...], *Distinct] = ()
+    ablations: Literal["none", "last", "all"] = "none"
+    no_match: NoMatchConfig | None = NoMatchConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
+    cross_domain: CrossDomainConfig | None = None
 
 
 class Config(Section):

@@ -9,8 +9,22 @@ import numpy as np
 from sklearn import metrics
 
 from trainer.errors import InputError
+from trainer.retrieval import EmbeddingTable
 
-__all__ = ["ConfusionMatrix", "accuracy", "accuracy_macro", "classification_metrics", "confusion_matrix"]
+__all__ = [
+    "CONFIDENCE",
+    "PREDICTED_LABEL",
+    "ConfusionMatrix",
+    "accuracy",
+    "accuracy_macro",
+    "classification_metrics",
+    "confusion_matrix",
+    "right_predictions",
+]
+
+PREDICTED_LABEL = "predicted_label"
+CONFIDENCE = "confidence"
+"""Attributes of a classifier's embedding table: the label it finds most probable, and that probability."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +86,19 @@ def accuracy_macro(labels: np.ndarray, predicted: np.ndarray) -> float:
 def classification_metrics(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """`accuracy` and `accuracy_macro` under these keys, as a row of `metrics.json` has them."""
     return {"accuracy": accuracy(labels, predicted), "accuracy_macro": accuracy_macro(labels, predicted)}
+
+
+def right_predictions(table: EmbeddingTable) -> np.ndarray | None:
+    """The terms of `accuracy`, row by row.
+
+    Args:
+        table: N items.
+
+    Returns:
+        `[N]` float64, 1 where the predicted label is the label and 0 elsewhere; None for a table without predictions.
+    """
+    predicted = table.attributes.get(PREDICTED_LABEL)
+    return None if predicted is None else (table.labels == predicted).astype(np.float64)
 
 
 def confusion_matrix(

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from trainer.config import Config
-from trainer.data.items import ID, IMAGE_PATH, LABEL, SPLIT, TRAIN
-from trainer.evaluation import classification_metrics, format_table, write_comparison
+from trainer.data.items import ID, IMAGE_PATH, LABEL, SPLIT, TRAIN, attribute_columns
+from trainer.evaluation import (
+    bootstrap_intervals,
+    classification_metrics,
+    format_table,
+    right_predictions,
+    write_comparison,
+)
+from trainer.evaluation.analyses import Evaluated, write_analyses
+from trainer.evaluation.classification import PREDICTED_LABEL
 from trainer.evaluation.raw_pixels import raw_pixel_vectors
+from trainer.evaluation.slices import sliced_attributes
 from trainer.files import write_json
-from trainer.retrieval import EmbeddingTable, retrieval_metrics
+from trainer.retrieval import EmbeddingTable, QueryMetrics, measure_queries
 
 __all__ = ["embeddings_path", "run"]
 
 _log = logging.getLogger(__name__)
-_HEADLINE = ("model", "split", "gallery", "queries", "accuracy", "hit_rate@1", "hit_rate@5", "hit_rate@10")
+_HEADLINE = (
+    "model",
+    "split",
+    "gallery",
+    "queries",
+    "accuracy",
+    "hit_rate@1",
+    "hit_rate@5",
+    "hit_rate@10",
+    "precision@10",
+)
 
 
 def embeddings_path(workdir: Path, model: str) -> Path:
@@ -29,7 +49,8 @@ def embeddings_path(workdir: Path, model: str) -> Path:
 
 
 def run(config: Config, workdir: Path) -> None:
-    """Writes `embeddings/<model>.parquet`, `metrics.json`, `comparison.md` and `comparison.csv`; prints the table.
+    """Writes `embeddings/<model>.parquet`, `metrics.json`, `comparison.md`, `comparison.csv`, and for every model, not
+    for baselines, `evaluation/<model>/*.json` (see `write_analyses`); prints the table.
 
     Raises:
         InputError: `prepare` or `train` has not run, or a split to evaluate has no items.
@@ -38,16 +59,19 @@ def run(config: Config, workdir: Path) -> None:
     for name, make in _tables(config, workdir):
         table = make()
         table.write_parquet(embeddings_path(workdir, name))
-        rows += [_measure(config, name, table, split, gallery) for split, gallery in _protocols(config, table)]
+        rows += _evaluate(config, workdir, name, table, make)
     write_json(workdir / "metrics.json", rows)
     published = config.evaluate.published
     markdown, _ = write_comparison(rows, workdir, published_protocol=published)
     shown = [name for name in _HEADLINE if any(name in row for row in rows)]
     print(format_table(rows, published_protocol=published, columns=[*(["source"] if published else []), *shown]))
+    if config.evaluate.resamples:
+        print("±: half the width of the 95 % interval, by a bootstrap over queries")
     print(f"\nall metrics: {workdir / 'metrics.json'}\ncomparison:  {markdown}")
 
 
-def _tables(config: Config, workdir: Path) -> Iterator[tuple[str, Callable[[], EmbeddingTable]]]:
+def _tables(config: Config, workdir: Path) -> Iterator[tuple[str, Callable[..., EmbeddingTable]]]:
+    """Names, and what makes their tables; that of a model also takes a view of the pictures."""
     from trainer.training.encoding import embedding_table
     from trainer.training.run_context import RunContext
 
@@ -59,7 +83,7 @@ def _tables(config: Config, workdir: Path) -> Iterator[tuple[str, Callable[[], E
 
 
 def _raw_pixels(items: pd.DataFrame) -> EmbeddingTable:
-    attributes = {name: items[name].to_numpy() for name in (LABEL, SPLIT, IMAGE_PATH)}
+    attributes = {name: items[name].to_numpy() for name in (LABEL, SPLIT, IMAGE_PATH, *attribute_columns(items))}
     return EmbeddingTable(items[ID].to_numpy(), raw_pixel_vectors(items[IMAGE_PATH].tolist()), attributes)
 
 
@@ -75,16 +99,50 @@ def _protocols(config: Config, table: EmbeddingTable) -> Iterator[tuple[str, str
                 yield split, target
 
 
-def _measure(config: Config, name: str, table: EmbeddingTable, split: str, gallery: str) -> dict[str, Any]:
-    queries = table.select(table.attributes[SPLIT] == split)
-    same = split == gallery
-    found = retrieval_metrics(
+def _evaluate(
+    config: Config, workdir: Path, name: str, table: EmbeddingTable, make: Callable[..., EmbeddingTable]
+) -> list[dict[str, Any]]:
+    """Rows of `metrics.json`; of a model, not a baseline, also the analyses of the last split."""
+    if name in config.model.names:
+        sliced_attributes(config, table)  # refuses what is not there before anything slow begins
+    of_split = cache(lambda split: table.select(table.attributes[SPLIT] == split))
+    rows: list[dict[str, Any]] = []
+    own: dict[str, QueryMetrics] = {}
+    for split, gallery in _protocols(config, table):
+        measured = _measure(config, of_split(split), of_split(gallery), split == gallery)
+        rows.append({"model": name, "split": split, "gallery": gallery, **_row(config, of_split(split), measured)})
+        if split == gallery:
+            own[split] = measured
+    if rows and name in config.model.names:
+        last = rows[-1]["split"]
+        queries = of_split(last)
+        measured = own.get(last) or _measure(config, queries, queries, True)
+        write_analyses(Evaluated(config, workdir, name, table, last, queries, measured, make))
+    return rows
+
+
+def _measure(config: Config, queries: EmbeddingTable, gallery: EmbeddingTable, same_table: bool) -> QueryMetrics:
+    return measure_queries(
         queries,
-        queries if same else table.select(table.attributes[SPLIT] == gallery),
+        gallery,
         config.evaluate.ks,
-        same_table=same,
+        same_table=same_table,
+        relevance=config.relevance,
         progress=len(queries) > 10_000,
     )
-    predicted = queries.attributes.get("predicted_label")
-    accuracies = {} if predicted is None else classification_metrics(queries.labels, predicted)
-    return {"model": name, "split": split, "gallery": gallery, "queries": found.pop("queries"), **accuracies, **found}
+
+
+def _row(config: Config, queries: EmbeddingTable, measured: QueryMetrics) -> dict[str, Any]:
+    values: dict[str, np.ndarray] = dict(measured.values)
+    accuracies: dict[str, float] = {}
+    right = right_predictions(queries)
+    if right is not None:
+        accuracies = classification_metrics(queries.labels, queries.attributes[PREDICTED_LABEL])
+        values = {"accuracy": right, **values}
+    means = measured.means()
+    row: dict[str, Any] = {"queries": means.pop("queries"), **accuracies, **means, "macro": measured.macro()}
+    if config.evaluate.resamples:
+        row["intervals"] = bootstrap_intervals(
+            values, resamples=config.evaluate.resamples, progress=len(queries) > 10_000
+        )
+    return row

@@ -25,6 +25,7 @@ from trainer.data.items import (
     SOURCE_PATH,
     SPLIT,
     SPLITS,
+    TEST,
     attribute_columns,
     read_items,
     write_items,
@@ -33,7 +34,7 @@ from trainer.data.near_duplicates import duplicate_groups
 from trainer.data.picture_checks import PictureChecks, find_pictures
 from trainer.data.selection import draw_sample, drop_rare_labels, keep_labels, keep_most_frequent
 from trainer.data.sources import read_source
-from trainer.data.splits import split_items
+from trainer.data.splits import SplitItems, split_items
 from trainer.errors import InputError
 from trainer.files import atomic_path, write_json
 
@@ -48,7 +49,7 @@ _LINES_NAMED = 100
 _log = logging.getLogger(__name__)
 
 
-def run(config: Config, workdir: Path) -> None:
+def run(config: Config, workdir: Path, *, undivided: bool = False) -> None:
     """Reads the catalogue, opens its pictures, keeps copies together, and divides the items.
 
     Writes, each in one step:
@@ -63,6 +64,7 @@ def run(config: Config, workdir: Path) -> None:
     Args:
         config: `data` says what is read and chosen; `seed` fixes the splits unless `data.splits.seed` does.
         workdir: the run's folder, made when missing.
+        undivided: whether all items are test: queries for a model that was trained on another catalogue.
 
     Raises:
         InputError: the catalogue cannot be read, too many of its pictures are broken, or it cannot be split.
@@ -77,7 +79,7 @@ def run(config: Config, workdir: Path) -> None:
     _log.info("%d of %d rows chosen", len(rows), len(candidates.rows))
     items, records = _usable(rows, workdir, config.data, report)
     items, report["left_out_labels"] = drop_rare_labels(items, config.data.selection)
-    items = _divided(items.reset_index(drop=True), records, config, report)
+    items = _divided(items.reset_index(drop=True), records, config, report, undivided)
     report["usable"] = len(items)
     if _is_as_before(items, report, workdir):
         _log.info("nothing has changed since prepare ran last")
@@ -154,7 +156,9 @@ def _usable(
     return rows[reasons == ""], records
 
 
-def _divided(items: pd.DataFrame, records: pd.DataFrame, config: Config, report: dict[str, Any]) -> pd.DataFrame:
+def _divided(
+    items: pd.DataFrame, records: pd.DataFrame, config: Config, report: dict[str, Any], undivided: bool
+) -> pd.DataFrame:
     """The items table: with what was found of each picture, and the split."""
     found = records.loc[items[IMAGE_PATH]]
     near = config.data.near_duplicates
@@ -165,7 +169,10 @@ def _divided(items: pd.DataFrame, records: pd.DataFrame, config: Config, report:
         near.max_distance if near.enabled else None,
     )
     splits = config.data.splits
-    divided = split_items(items, groups, splits, config.seed if splits.seed is None else splits.seed)
+    if undivided:
+        divided = SplitItems(np.full(len(items), TEST, dtype=object), moved=0)
+    else:
+        divided = split_items(items, groups, splits, config.seed if splits.seed is None else splits.seed)
     converted = found.loc[found["kind"] != "", "kind"].value_counts()
     report["converted"] = {str(kind): int(count) for kind, count in sorted(converted.items())}
     report["near_duplicates"] = _group_counts(groups, items[LABEL]) | {"items_moved": divided.moved}

@@ -14,7 +14,7 @@ from trainer.data.items import ID, IMAGE_PATH, LABEL, SPLIT, attribute_columns
 from trainer.errors import InputError
 from trainer.retrieval import EmbeddingTable
 from trainer.training.checkpoint import HEAD_FILE, MODEL_FILE, load_model, read_record
-from trainer.training.features import FeatureRows, extraction_environment
+from trainer.training.features import PLAIN, FeatureRows, extraction_environment
 from trainer.training.run_context import RunContext
 
 __all__ = ["CONFIDENCE", "PREDICTED_LABEL", "embedding_table"]
@@ -30,12 +30,13 @@ class _Encoded:
     probabilities: np.ndarray
 
 
-def embedding_table(run: RunContext, name: str) -> EmbeddingTable:
+def embedding_table(run: RunContext, name: str, view: str = PLAIN) -> EmbeddingTable:
     """All items of a run as its finished model sees them.
 
     Args:
         run: see `RunContext`.
         name: of the model; `checkpoints/<name>/best.keras` is loaded.
+        view: of the pictures: `plain`, or `mirrored` for all of them flipped left to right.
 
     Returns:
         A table of all items with their embeddings `[N, D]`, and as attributes the label, the split, the predicted
@@ -47,7 +48,7 @@ def embedding_table(run: RunContext, name: str) -> EmbeddingTable:
     path = run.checkpoints(name) / MODEL_FILE
     if read_record(path).get("labels") != list(run.labels):
         raise InputError(f"{path} was trained on other labels than the items have now; run train again")
-    encoded = _encode(*(_from_cache(run, name) or _from_pictures(run, name)))
+    encoded = _encode(*(_from_cache(run, name, view) or _from_pictures(run, name, view)))
     best = encoded.probabilities.argmax(axis=1)
     items = run.items
     attributes = {column: items[column].to_numpy() for column in (LABEL, SPLIT, IMAGE_PATH, *attribute_columns(items))}
@@ -59,7 +60,7 @@ def embedding_table(run: RunContext, name: str) -> EmbeddingTable:
 _Ready = tuple[keras.Model, Mapping[str, FeatureRows]]
 
 
-def _from_cache(run: RunContext, name: str) -> _Ready | None:
+def _from_cache(run: RunContext, name: str, view: str) -> _Ready | None:
     """The head alone and the features it needs, where the model is as it was and all of them are on disk."""
     folder = run.checkpoints(name)
     if not (folder / HEAD_FILE).is_file():
@@ -71,15 +72,15 @@ def _from_cache(run: RunContext, name: str) -> _Ready | None:
     with run.strategy.scope():
         head = load_model(folder / HEAD_FILE)
     widths = {part: int(tensor.shape[-1]) for part, tensor in head.input.items()}
-    features = run.features.cached(record["backbones"], widths, run.items)
+    features = run.features.cached(record["backbones"], widths, run.items, view)
     return None if features is None else (head, features)
 
 
-def _from_pictures(run: RunContext, name: str) -> _Ready:
+def _from_pictures(run: RunContext, name: str, view: str) -> _Ready:
     with run.strategy.scope():
         model = load_model(run.checkpoints(name) / MODEL_FILE)
     head = model.get_layer("head")
-    return head, run.features.features({part: model.get_layer(part) for part in head.input}, run.items)
+    return head, run.features.features({part: model.get_layer(part) for part in head.input}, run.items, view)
 
 
 def _encode(head: keras.Model, features: Mapping[str, FeatureRows]) -> _Encoded:

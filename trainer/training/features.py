@@ -126,19 +126,20 @@ class FeatureStores:
         return {name: FeatureRows(store.array, store.rows(keys)) for name, store in stores.items()}
 
     def cached(
-        self, digests: Mapping[str, str], widths: Mapping[str, int], items: pd.DataFrame
+        self, digests: Mapping[str, str], widths: Mapping[str, int], items: pd.DataFrame, view: str = PLAIN
     ) -> dict[str, FeatureRows] | None:
-        """Plain features that are all on disk already, found without the backbones themselves.
+        """Features that are all on disk already, found without the backbones themselves.
 
         Args:
             digests: `backbone_digest` of each backbone, by name.
             widths: F of each, by name.
             items: as for `features`.
+            view: as for `features`.
 
         Returns:
             As `features`, or `None` where any is missing.
         """
-        keys = [row_key(sha, PLAIN) for sha in items[PICTURE_SHA256]]
+        keys = [row_key(sha, view) for sha in items[PICTURE_SHA256]]
         found = {}
         for name, digest in digests.items():
             store = self._store(digest, widths[name]) if self._folder(digest).is_dir() else None
