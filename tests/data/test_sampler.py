@@ -39,6 +39,20 @@ def test_any_position_is_what_it_is_in_the_whole_stream() -> None:
         assert int(row) == whole[position]
 
 
+def test_several_positions_at_once_are_as_each_by_itself() -> None:
+    asked = np.array([59, 0, 12, 13, 31, 0])
+    found = ShuffledEpochs(13, 2).row(tf.constant(asked, tf.int64))
+    assert (found.dtype, found.shape) == (tf.int64, (6,))
+    np.testing.assert_array_equal(found, stream(13, 2, 0, 60)[asked])
+    batches = tf.data.Dataset.range(60).batch(8).map(ShuffledEpochs(13, 2).row)
+    np.testing.assert_array_equal(np.concatenate(list(batches.as_numpy_iterator())), stream(13, 2, 0, 60))
+
+
+def test_the_order_is_that_of_tensorflow() -> None:
+    expected = [int(tf.random.experimental.index_shuffle(place, [2, 1], 12)) for place in range(13)]
+    np.testing.assert_array_equal(stream(13, 2, 13, 26), expected)
+
+
 def test_far_positions_work() -> None:
     far = 7 * 10**12
     assert sorted(stream(7, 2**31 - 1, far, far + 7)) == list(range(7))

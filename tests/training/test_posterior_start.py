@@ -91,7 +91,7 @@ def test_the_rotation_changes_no_similarity_where_it_keeps_all_columns() -> None
     head = started(dim=64)
     features, *_ = toy(1)
     blocks = np.asarray(keras.Model(head.input, head.get_layer("blocks").output)(features))
-    blocks /= np.linalg.norm(blocks, axis=1, keepdims=True)
+    blocks = blocks / np.linalg.norm(blocks, axis=1, keepdims=True)
     embedding = np.asarray(head(features)["embedding"])
     np.testing.assert_allclose(embedding @ embedding.T, blocks @ blocks.T, atol=1e-4)
 

@@ -6,8 +6,10 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from trainer.config.losses import ObjectiveConfig
+from trainer.config.sampling import SamplerConfig
 from trainer.config.section import Positive, Rate, Section, Share
 
 __all__ = ["AugmentationConfig", "StageConfig", "TrainConfig"]
@@ -40,10 +42,13 @@ class StageConfig(Section):
         batch_size: pictures in one optimiser step over all devices.
         learning_rate: peak; reached after `warmup_epochs`, then `schedule` brings it down.
         weight_decay: AdamW's decoupled decay.
-        label_smoothing: of the cross-entropy.
+        objective: what is trained for: cross-entropy, losses on the embeddings, or both; see `ObjectiveConfig`.
+        sampler: which rows share a batch; see `SamplerConfig`.
         clip_norm: global norm of the gradients; 0 for no clipping.
         accumulate: batches whose gradients are averaged before one update.
         ema: momentum of the moving average of the weights, used for validation and the best checkpoint; 0 for none.
+        monitor: what is best on validation: `accuracy`, or the retrieval's `map@r` among the validation items, for
+            stages that train the embedding.
         keep: the weights a stage ends with: `best` on validation (the start counts too), or those of the `last` epoch.
         patience: epochs without a better validation result before the stage stops; 0 to never stop early.
         class_weights: weight each picture by the inverse frequency of its label.
@@ -58,15 +63,26 @@ class StageConfig(Section):
     weight_decay: Rate = 0.01
     warmup_epochs: Rate = 0.5
     schedule: Literal["cosine", "constant"] = "cosine"
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    objective: ObjectiveConfig = ObjectiveConfig()
+    sampler: SamplerConfig = SamplerConfig()
     clip_norm: Rate = 1.0
     accumulate: Positive = 1
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    monitor: Literal["accuracy", "map@r"] = "accuracy"
     keep: Literal["best", "last"] = "best"
     patience: Annotated[int, Field(ge=0)] = 0
     class_weights: bool = False
     layers: Annotated[tuple[tuple[str, float], ...], Field(strict=False)] = ()
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> StageConfig:
+        if self.sampler.kind != "shuffled":
+            self.sampler.per_class(self.batch_size)
+        graded = any(loss.name == "graded_contrastive" for loss in self.objective.losses)
+        if graded and (self.augmentation.cut_mix or self.augmentation.mix_up):
+            raise ValueError("expected graded_contrastive without cut_mix and mix_up, which mix no attributes")
+        return self
 
     @field_validator("layers", mode="before")
     @classmethod

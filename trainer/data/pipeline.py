@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import numpy as np
@@ -146,6 +147,7 @@ def training_batches(
     augmentation: Augmentation,
     share: Share,
     first_batch: int = 0,
+    attributes: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The endless training stream, from any batch on.
 
@@ -160,12 +162,13 @@ def training_batches(
         augmentation: of pictures, then of batches (pairs are mixed among the pictures of one replica).
         share: what this process works on.
         first_batch: number of the first global batch.
+        attributes: int32 `[N, A]`, codes of attributes of the rows, -1 for a missing value.
 
     Yields:
         `{"image": uint8 [b, H, W, 3], "label": float32 [b, C]}` for one replica after the other, b = `per_replica`;
-        labels one-hot, or mixtures.
+        labels one-hot, or mixtures; and `"attributes": int32 [b, A]` where these are given.
     """
-    known = tf.constant(np.asarray(labels, np.int32))
+    known, codes = _targets(labels, attributes)
 
     def place(batch: tf.Tensor) -> tf.data.Dataset:
         start = batch * share.batch_size + share.first
@@ -174,16 +177,23 @@ def training_batches(
     def read(position: tf.Tensor) -> dict[str, tf.Tensor]:
         row = sampler.row(position)
         image = augmentation.picture(load(row), position)
-        return {"image": image, "label": tf.one_hot(known[row], num_classes), "position": position}
+        targets = {"label": tf.one_hot(known[row], num_classes), **{name: of[row] for name, of in codes.items()}}
+        return {"image": image, **targets, "position": position}
 
     def mix(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = augmentation.batch(batch["image"], batch["label"], batch["position"][0])
-        return {"image": images, "label": labels}
+        position = batch.pop("position")[0]
+        images, labels = augmentation.batch(batch["image"], batch["label"], position)
+        return {**batch, "image": images, "label": labels}
 
     positions = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
     pictures = positions.map(read, num_parallel_calls=_WORKERS, deterministic=True)
     batches = pictures.batch(share.per_replica, drop_remainder=True)
     return batches.map(mix, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2).with_options(_untuned())
+
+
+def _targets(labels: np.ndarray, attributes: np.ndarray | None) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    codes = {} if attributes is None else {"attributes": tf.constant(np.asarray(attributes, np.int32))}
+    return tf.constant(np.asarray(labels, np.int32)), codes
 
 
 def feature_batches(
@@ -194,6 +204,7 @@ def feature_batches(
     sampler: Sampler,
     share: Share,
     first_batch: int = 0,
+    attributes: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The endless training stream of cached features; as `training_batches`, with rows of features for pictures.
 
@@ -202,22 +213,23 @@ def feature_batches(
         widths: of each part.
 
     Yields:
-        `{"image": {part: float32 [b, width]}, "label": float32 [b, C]}`.
+        `{"image": {part: float32 [b, width]}, "label": float32 [b, C]}`, and `"attributes"` as `training_batches`.
     """
-    known = tf.constant(np.asarray(labels, np.int32))
+    known, codes = _targets(labels, attributes)
     parts = list(widths)
 
     def place(batch: tf.Tensor) -> tf.data.Dataset:
         start = batch * share.batch_size + share.first
         return tf.data.Dataset.range(start, start + share.count)
 
-    def read(rows: tf.Tensor) -> dict[str, tf.Tensor | dict[str, tf.Tensor]]:
+    def read(rows: tf.Tensor) -> dict[str, Any]:
         found = tf.numpy_function(lambda r: [gather(r)[part] for part in parts], [rows], [tf.float32] * len(parts))
         features = {
             part: tf.ensure_shape(values, (share.per_replica, widths[part]))
             for part, values in zip(parts, found, strict=True)
         }
-        return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes)}
+        targets = {name: tf.gather(of, rows) for name, of in codes.items()}
+        return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes), **targets}
 
     rows = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place).map(sampler.row)
     return rows.batch(share.per_replica, drop_remainder=True).map(read).prefetch(2).with_options(_untuned())

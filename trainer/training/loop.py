@@ -12,8 +12,8 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,19 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer.config import StageConfig
+from trainer.data.items import LABEL
 from trainer.data.pipeline import Share
 from trainer.errors import InputError
 from trainer.files import write_text
+from trainer.losses.build import build_objective
+from trainer.losses.objective import Objective
+from trainer.retrieval import EmbeddingTable, measure_queries
 from trainer.training.checkpoint import Progress, read_progress, restore, save_checkpoint
 from trainer.training.interrupt import Interrupt, interrupt_at_safe_place
 from trainer.training.optimizer import build_optimizer, multipliers
 from trainer.training.predictor import Predictor
 from trainer.training.strategy import is_chief, local_share
+from trainer.training.trainee import Trainee
 
 __all__ = ["StageData", "named_weights", "train_stage"]
 
@@ -48,12 +53,25 @@ class StageData:
         count: number of training rows, which makes an epoch.
         class_counts: int64 `[C]`, training rows of each label.
         validation: `{"image": …, "label": int32 [B]}` batches, read again every epoch; `None` where there are none.
+        dimensions: smaller widths at which the embedding is to serve too.
+        relevance: weight of each attribute for graded losses, the label's among them; the batches' `"attributes"` are
+            the codes of those that `trainer.losses.build.attribute_columns` names.
+        centres: answers the mean embedding of each class before training, float `[C, D]`, for proxies to start at.
+        refresh: for rows that are chosen by what the model makes of them. Takes the number of whole epochs trained and
+            whether the model may be asked now, which is so before an epoch's first batch and in one process only; says
+            whether the stream must be made anew.
+        seed: of the proxies' random starts.
     """
 
     batches: Callable[[Share, int], tf.data.Dataset]
     count: int
     class_counts: np.ndarray
     validation: Iterable[dict[str, Any]] | None
+    dimensions: tuple[int, ...] = ()
+    relevance: Mapping[str, float] = field(default_factory=lambda: {"label": 1.0})
+    centres: Callable[[], np.ndarray] | None = None
+    refresh: Callable[[int, bool], bool] | None = None
+    seed: int = 0
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -84,7 +102,8 @@ def train_stage(
         strategy: see `trainer.training.strategy.build_strategy`.
 
     Returns:
-        One row of figures an epoch: `epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds`.
+        One row of figures an epoch: `epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds`, and
+        `val_map@r` where that is monitored.
 
     Raises:
         InputError: the loss is not finite, or the folder cannot be written; the last checkpoint stays whole.
@@ -114,14 +133,17 @@ class _StageRun:
         self.share = local_share(strategy, stage.batch_size, f"{name}: batch_size")
         self.updates_per_epoch = max(1, round(data.count / (stage.batch_size * stage.accumulate)))
         self.batches_per_epoch = self.updates_per_epoch * stage.accumulate
-        weights = named_weights(model)
+        with strategy.scope():
+            self.objective = self._objective()
+        # What is saved: beside the model, the proxies and memories of the objective, where it has any.
+        self.trainee = Trainee(model, self.objective) if self.objective.weights else model
+        weights = named_weights(model) | {weight.path: weight for weight in self.objective.trainable_variables}
         factors = multipliers(list(weights), stage.layers)
         self.weights = [weight for weight, factor in zip(weights.values(), factors, strict=True) if factor > 0.0]
         if not self.weights:
             raise InputError(f"{name}: layers freezes every weight; leave the stage out with epochs: 0 instead")
         with strategy.scope():
             self.optimizer = self._compile([factor for factor in factors if factor > 0.0])
-        self.class_weights = self._class_weights()
         self.predict = Predictor(model, strategy)
         self.update = tf.function(self._update)
         self.chief = is_chief(strategy)
@@ -131,14 +153,22 @@ class _StageRun:
         optimizer: Any = build_optimizer(stage, stage.epochs * self.updates_per_epoch, self.updates_per_epoch, factors)
         if keras.config.dtype_policy().compute_dtype == "float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.model.compile(optimizer=optimizer, jit_compile=False)
+        self.trainee.compile(optimizer=optimizer, jit_compile=False)
         optimizer.build(self.weights)
         return optimizer
 
-    def _class_weights(self) -> tf.Tensor:
+    def _objective(self) -> Objective:
         counts = np.maximum(np.asarray(self.data.class_counts, np.float64), 1.0)
         inverse = counts.sum() / (len(counts) * counts)
-        return tf.constant(inverse if self.stage.class_weights else np.ones_like(counts), tf.float32)
+        return build_objective(
+            self.stage.objective,
+            len(counts),
+            int(self.model.output["embedding"].shape[-1]),
+            dimensions=self.data.dimensions,
+            relevance=self.data.relevance,
+            class_weights=inverse if self.stage.class_weights else None,
+            seed=self.data.seed,
+        )
 
     def run(self, interrupt: Interrupt) -> tuple[dict[str, float], ...]:
         last, best = self.folder / "last.keras", self.folder / "best.keras"
@@ -146,17 +176,18 @@ class _StageRun:
         if progress is None or progress.key != self.key:
             progress = Progress(self.key)
         else:
-            restore(self.model, best if progress.finished else last)
+            restore(self.trainee, best if progress.finished else last)
             _log.info("%s: %s at epoch %d", self.name, "finished" if progress.finished else "going on", progress.epoch)
         if not progress.finished:
             progress = self._train(progress, interrupt)
             self._wait_for_all()
-            restore(self.model, best)
+            restore(self.trainee, best)
         return progress.history
 
     def _train(self, progress: Progress, interrupt: Interrupt) -> Progress:
         if not progress.best and progress.batch == 0:
             progress = self._judge_start(progress)
+        self._refresh(progress)
         iterator = iter(self._stream(progress.batch))
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard")) if self.chief else None
         while not progress.finished:
@@ -166,17 +197,36 @@ class _StageRun:
                 _log.warning("%s: interrupted; the same command goes on from %s", self.name, self.folder / "last.keras")
                 raise KeyboardInterrupt
             progress = self._end_of_epoch(progress, writer)
+            if not progress.finished and self._refresh(progress):
+                iterator = iter(self._stream(progress.batch))
         return progress
+
+    def _refresh(self, progress: Progress) -> bool:
+        """Whether other rows come from now on; see `StageData.refresh`."""
+        if self.data.refresh is None:
+            return False
+        begins = progress.batch == progress.epoch * self.batches_per_epoch
+        changed = self.chief and self.data.refresh(progress.epoch, begins)
+        self._wait_for_all()  # the others read what the chief has written
+        return changed if self.chief else self.data.refresh(progress.epoch, False)
 
     def _judge_start(self, progress: Progress) -> Progress:
         """Where training never gets better than the start, the start is the best."""
+        if self.data.centres is not None and self.objective.trainable_variables:
+            self.objective.set_centers(self.data.centres())
         figures = self._validate()
         if not figures:
             return progress
         if self.chief:
-            save_checkpoint(self.model, self.folder / "best.keras")
+            save_checkpoint(self.trainee, self.folder / "best.keras")
         _log.info("%s starts at %s", self.name, _shown(figures))
-        return dataclasses.replace(progress, best=(figures["val_accuracy"], -figures["val_loss"]))
+        return dataclasses.replace(progress, best=self._score(figures))
+
+    def _score(self, figures: Mapping[str, float]) -> tuple[float, float]:
+        """By which results are compared: higher is better. Without validation, that of training."""
+        if not any(name.startswith("val_") for name in figures):
+            return figures["accuracy"], -figures["loss"]
+        return figures[f"val_{self.stage.monitor}"], -figures["val_loss"]
 
     def _wait_for_all(self) -> None:
         # The chief has written the best checkpoint that every worker is about to read.
@@ -228,18 +278,15 @@ class _StageRun:
         labels = batch["label"]
         pictures = float(self.stage.batch_size * self.stage.accumulate)
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.model(batch["image"], training=True)["logits"], tf.float32)
-            losses = keras.losses.categorical_crossentropy(
-                labels, logits, from_logits=True, label_smoothing=self.stage.label_smoothing
-            )
-            weighted = losses * tf.linalg.matvec(labels, self.class_weights)
+            outputs = self.model(batch["image"], training=True)
+            losses = self.objective(batch, outputs)
             extra = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses] or [tf.constant(0.0)])
             share = extra / (self.strategy.num_replicas_in_sync * self.stage.accumulate)
-            loss = tf.reduce_sum(weighted) / pictures + share
+            loss = tf.reduce_sum(losses) / pictures + share
             scaled = self.optimizer.scale_loss(loss)
-        right = tf.equal(tf.argmax(logits, 1), tf.argmax(labels, 1))
+        right = tf.equal(tf.argmax(outputs["logits"], 1), tf.argmax(labels, 1))
         figures = [
-            tf.reduce_sum(weighted),
+            tf.reduce_sum(losses),
             tf.reduce_sum(tf.cast(right, tf.float32)),
             tf.cast(tf.shape(labels)[0], tf.float32),
         ]
@@ -273,7 +320,7 @@ class _StageRun:
             "learning_rate": float(self._averaging_optimizer().learning_rate),
             "seconds": round(self._seconds, 2),
         }
-        score = (row.get("val_accuracy", row["accuracy"]), -row.get("val_loss", row["loss"]))
+        score = self._score(row)
         better = not progress.best or score > progress.best
         kept = better or self.stage.keep == "last"
         waited = 0 if better else progress.waited + 1
@@ -288,7 +335,7 @@ class _StageRun:
             finished=over,
         )
         if kept and self.chief:
-            save_checkpoint(self.model, self.folder / "best.keras")
+            save_checkpoint(self.trainee, self.folder / "best.keras")
         if trained is not None:
             for weight, value in zip(self.weights, trained, strict=True):
                 weight.assign(value)
@@ -302,20 +349,27 @@ class _StageRun:
     def _validate(self) -> dict[str, float]:
         if self.data.validation is None:
             return {}
-        loss = right = count = 0.0
+        loss = right = 0.0
+        known: list[np.ndarray] = []
+        embeddings: list[np.ndarray] = []
         for batch in self.data.validation:
             labels = np.asarray(batch["label"])
-            logits = np.asarray(self.predict(batch["image"])["logits"], np.float64)
+            outputs = self.predict(batch["image"])
+            logits = np.asarray(outputs["logits"], np.float64)
             shifted = logits - logits.max(axis=1, keepdims=True)
             log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
             loss -= log_probability[np.arange(len(labels)), labels].sum()
             right += float((logits.argmax(axis=1) == labels).sum())
-            count += len(labels)
-        return {"val_loss": loss / count, "val_accuracy": right / count}
+            known.append(labels)
+            if self.stage.monitor == "map@r":
+                embeddings.append(np.asarray(outputs["embedding"], np.float32))
+        labels = np.concatenate(known)
+        found = {"val_loss": loss / len(labels), "val_accuracy": right / len(labels)}
+        return found | ({"val_map@r": _map_at_r(labels, np.concatenate(embeddings))} if embeddings else {})
 
     def _save(self, progress: Progress) -> None:
         if self.chief:
-            save_checkpoint(self.model, self.folder / "last.keras", progress)
+            save_checkpoint(self.trainee, self.folder / "last.keras", progress)
             table = io.StringIO()
             if progress.history:
                 out = csv.DictWriter(table, list(progress.history[0]))
@@ -335,6 +389,11 @@ class _StageRun:
         )
 
 
+def _map_at_r(labels: np.ndarray, embeddings: np.ndarray) -> float:
+    table = EmbeddingTable(np.arange(len(labels)).astype(np.str_), embeddings, {LABEL: labels.astype(np.str_)})
+    return float(measure_queries(table, table, (1,), same_table=True).means()["map@r"] or 0.0)
+
+
 def _shown(row: dict[str, float]) -> str:
-    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "val_map@r")
     return ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)

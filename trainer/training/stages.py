@@ -5,36 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from trainer.config import StageConfig
 from trainer.data.augmentation import Augmentation
-from trainer.data.items import IMAGE_PATH, LABEL, PICTURE_SHA256, TRAIN, VALIDATION
+from trainer.data.items import IMAGE_PATH, LABEL, TRAIN, VALIDATION
 from trainer.data.pipeline import (
-    DECODING_VERSION,
     Share,
     feature_batches,
     read_pictures,
     training_batches,
 )
-from trainer.data.row_store import RowStore, row_key
-from trainer.data.sampler import ShuffledEpochs
+from trainer.data.sampler import MinedSampler, Sampler
+from trainer.losses.build import attribute_columns
 from trainer.models.head import compose
 from trainer.models.posterior_head import GradedAttribute
 from trainer.models.registry import build_model_head, parts_of
 from trainer.training.checkpoint import HEAD_FILE, MODEL_FILE, Progress, read_progress, save_checkpoint
+from trainer.training.decoded_pictures import DecodedPictures
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest, extraction_environment
 from trainer.training.head_features import HeadFeatures
 from trainer.training.head_start import randomise_head, start_head
 from trainer.training.loop import StageData, train_stage
 from trainer.training.optimizer import check_rules, multipliers
+from trainer.training.predictor import Predictor
 from trainer.training.run_context import RunContext, digest
+from trainer.training.sampling import build_sampler
 
 __all__ = ["train_models"]
 
@@ -70,20 +72,18 @@ def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
 
 
 def _backbone_model(run: RunContext, name: str, backbone: keras.Model) -> keras.Model:
-    head, key = _train_head(run, name, {name: backbone}, "head")
+    parts = {name: backbone}
+    head = _train_head(run, name, parts, "head")
     stage = run.config.train.finetune
     if not stage.epochs or not _moves(name, backbone, stage):
-        _finish(run, name, {name: backbone}, head, key)
+        _finish(run, name, parts, head.model, head.key)
         return backbone
-    with run.strategy.scope():
-        model = compose({name: backbone}, head, run.config.model.image_size, name)
     if run.config.train.finetune_head == "random":
-        randomise_head(head, run.config.seed)
-    key = digest("finetune", key, stage.model_dump(), run.config.model.image_size, run.config.train.finetune_head)
-    _train_on_pictures(run, f"{name}/finetune", model, stage, key)
-    if run.config.train.refit:
-        head, key = _train_head(run, name, {name: backbone}, "refit")
-    _finish(run, name, {name: backbone}, head, key)
+        randomise_head(head.model, run.config.seed)
+    key = digest("finetune", head.key, stage.model_dump(), run.config.model.image_size, run.config.train.finetune_head)
+    _train_on_pictures(run, f"{name}/finetune", parts, head, stage, key)
+    head = _train_head(run, name, parts, "refit") if run.config.train.refit else head._replace(key=key)
+    _finish(run, name, parts, head.model, head.key)
     return backbone
 
 
@@ -94,25 +94,28 @@ def _moves(name: str, backbone: keras.Model, stage: StageConfig) -> bool:
 
 
 def _joined_model(run: RunContext, name: str, parts: Mapping[str, keras.Model]) -> None:
-    head, key = _train_head(run, name, parts, "head")
+    head = _train_head(run, name, parts, "head")
     stage = run.config.train.joint
     if name != "fused" or not stage.epochs:
-        _finish(run, name, parts, head, key)
+        _finish(run, name, parts, head.model, head.key)
         return
     before = {part: backbone.get_weights() for part, backbone in parts.items()}
-    with run.strategy.scope():
-        model = compose(parts, head, run.config.model.image_size, name)
-    key = digest("joint", key, stage.model_dump(), run.config.model.image_size)
-    _train_on_pictures(run, f"{name}/joint", model, stage, key)
-    _finish(run, name, parts, head, key)
+    key = digest("joint", head.key, stage.model_dump(), run.config.model.image_size)
+    _train_on_pictures(run, f"{name}/joint", parts, head, stage, key)
+    _finish(run, name, parts, head.model, key)
     for part, backbone in parts.items():
         backbone.set_weights(before[part])
 
 
-def _train_head(
-    run: RunContext, name: str, parts: Mapping[str, keras.Model], stage_name: str
-) -> tuple[keras.Model, str]:
-    """The head of a model on frozen backbones, from cached features; and the digest of what it depends on."""
+class _Head(NamedTuple):
+    """A head on frozen backbones, the digest of what it depends on, and the features it was made of."""
+
+    model: keras.Model
+    key: str
+    known: HeadFeatures
+
+
+def _train_head(run: RunContext, name: str, parts: Mapping[str, keras.Model], stage_name: str) -> _Head:
     config = run.config
     train, validation = run.split(TRAIN), run.split(VALIDATION)
     views = (PLAIN, MIRRORED)[: config.train.views]
@@ -135,6 +138,8 @@ def _train_head(
         config.train.head.model_dump(exclude={"augmentation"}),
         config.model.head,
         config.model.embedding_dim,
+        config.model.dimensions,
+        dict(config.relevance),
         [(attribute, known.item_codes[attribute.name].tobytes().hex()) for attribute in graded],
         run.items_digest,
         {part: backbone_digest(backbone) for part, backbone in parts.items()},
@@ -143,10 +148,10 @@ def _train_head(
     stage = config.train.head
     if stage.epochs:
         checked = run.features.features(parts, validation) if len(validation) else None
-        data = _feature_data(run, known, checked, run.classes(validation))
         folder = run.checkpoints(name) / stage_name
+        data = _feature_data(run, known, checked, head, folder)
         train_stage(f"{name}/{stage_name}", head, stage, data, folder, key, run.strategy)
-    return head, key
+    return _Head(head, key, known)
 
 
 def graded_attributes(run: RunContext) -> tuple[GradedAttribute, ...]:
@@ -157,15 +162,59 @@ def graded_attributes(run: RunContext) -> tuple[GradedAttribute, ...]:
 
 
 def _feature_data(
-    run: RunContext, known: HeadFeatures, checked: Mapping[str, FeatureRows] | None, labels: np.ndarray
+    run: RunContext, known: HeadFeatures, checked: Mapping[str, FeatureRows] | None, head: keras.Model, folder: Path
 ) -> StageData:
-    sampler = ShuffledEpochs(known.count, run.config.seed)
+    stage = run.config.train.head
+    attributes = _attribute_codes(run, stage, known.count // len(known.item_classes))
+    sampler = build_sampler(stage.sampler, known.classes, stage.batch_size, run.config.seed, folder)
 
     def batches(share: Share, first: int) -> tf.data.Dataset:
-        return feature_batches(known.read, known.widths, known.classes, len(run.labels), sampler, share, first)
+        return feature_batches(
+            known.read, known.widths, known.classes, len(run.labels), sampler, share, first, attributes
+        )
 
+    labels = run.classes(run.split(VALIDATION))
     validation = None if checked is None else _FeatureValidation(checked, labels)
-    return StageData(batches, known.count, run.class_counts(), validation)
+    return StageData(
+        batches,
+        known.count,
+        run.class_counts(),
+        validation,
+        run.config.model.dimensions,
+        run.config.relevance,
+        partial(_centres, head, known, len(run.labels)),
+        _refresh(sampler, lambda: np.concatenate([rows for rows, _ in _embeddings(head, known)])),
+        run.config.seed,
+    )
+
+
+def _embeddings(head: keras.Model, known: HeadFeatures) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Embeddings of all rows by the head as it is now, some thousands at a time, with their classes."""
+    for features, classes in known.chunks():
+        yield keras.ops.convert_to_numpy(head(features)["embedding"]), classes
+
+
+def _refresh(sampler: Sampler, encode: Callable[[], np.ndarray]) -> Callable[[int, bool], bool] | None:
+    """What `StageData.refresh` wants; nothing where the sampler heeds no model."""
+    if not isinstance(sampler, MinedSampler):
+        return None
+    return lambda epoch, encodes: sampler.refresh(epoch, encode if encodes else None)
+
+
+def _attribute_codes(run: RunContext, stage: StageConfig, views: int = 1) -> np.ndarray | None:
+    """Codes int32 `[N, A]` of the attributes that the stage's losses grade by; `None` where there are none."""
+    names = attribute_columns(stage.objective, run.config.relevance)
+    train = run.split(TRAIN)
+    codes = [np.tile(run.codes(name, train), views) for name in names]
+    return np.stack(codes, axis=1) if codes else None
+
+
+def _centres(head: keras.Model, known: HeadFeatures, num_classes: int) -> np.ndarray:
+    """The mean embedding of each class, float64 `[C, D]`; 0 for a class without items."""
+    sums = np.zeros((num_classes, head.output["embedding"].shape[-1]))
+    for rows, classes in _embeddings(head, known):
+        np.add.at(sums, classes, rows)
+    return sums / np.maximum(np.bincount(known.classes, minlength=num_classes), 1)[:, None]
 
 
 class _FeatureValidation:
@@ -181,24 +230,52 @@ class _FeatureValidation:
             yield {"image": tf.nest.map_structure(tf.constant, features), "label": self._labels[places]}
 
 
-def _train_on_pictures(run: RunContext, name: str, model: keras.Model, stage: StageConfig, key: str) -> None:
+def _train_on_pictures(
+    run: RunContext, name: str, parts: Mapping[str, keras.Model], head: _Head, stage: StageConfig, key: str
+) -> None:
+    """Trains backbones and head together, as far as `stage.layers` lets them, leaving their weights changed."""
     train, validation = run.split(TRAIN), run.split(VALIDATION)
     size = run.config.model.image_size
+    model_name, stage_name = name.split("/")
+    with run.strategy.scope():
+        model = compose(parts, head.model, size, model_name)
     classes = run.classes(train)
-    sampler = ShuffledEpochs(len(train), run.config.seed)
+    folder = run.checkpoints(model_name) / stage_name
+    sampler = build_sampler(stage.sampler, classes, stage.batch_size, run.config.seed, folder)
+    attributes = _attribute_codes(run, stage)
     augmentation = Augmentation(stage.augmentation, size, run.config.seed)
-    load = _decoded_pictures(run, train)
+    batch_size = run.config.train.extraction_batch_size
+    pictures = DecodedPictures(run.workdir / "features", train, size, batch_size)
 
     def batches(share: Share, first: int) -> tf.data.Dataset:
-        return training_batches(load, classes, len(run.labels), sampler, augmentation, share, first)
+        return training_batches(
+            pictures.load, classes, len(run.labels), sampler, augmentation, share, first, attributes
+        )
 
     checked = None
     if len(validation):
         paths = validation[IMAGE_PATH].tolist()
-        read = partial(read_pictures, paths, size, run.config.train.extraction_batch_size)
+        read = partial(read_pictures, paths, size, batch_size)
         checked = _PictureValidation(read, run.classes(validation))
-    data = StageData(batches, len(train), run.class_counts(), checked)
-    train_stage(name, model, stage, data, run.checkpoints(name.split("/")[0]) / name.split("/")[1], key, run.strategy)
+    data = StageData(
+        batches,
+        len(train),
+        run.class_counts(),
+        checked,
+        run.config.model.dimensions,
+        run.config.relevance,
+        partial(_centres, head.model, head.known, len(run.labels)),
+        _refresh(sampler, partial(_encode_pictures, model, pictures, batch_size)),
+        run.config.seed,
+    )
+    train_stage(name, model, stage, data, folder, key, run.strategy)
+
+
+def _encode_pictures(model: keras.Model, pictures: DecodedPictures, batch_size: int) -> np.ndarray:
+    """Embeddings float32 `[N, D]` of all pictures, not augmented, by the model as it is now."""
+    predict = Predictor(model)
+    starts = range(0, len(pictures), batch_size)
+    return np.concatenate([predict(pictures.read(slice(at, at + batch_size)))["embedding"] for at in starts])
 
 
 class _PictureValidation:
@@ -210,25 +287,6 @@ class _PictureValidation:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._read():
             yield {"image": batch["image"], "label": self._labels[batch["row"].numpy()]}
-
-
-def _decoded_pictures(run: RunContext, items: pd.DataFrame) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Decodes every picture once into a store on disk; answers a function from a row to its pixels."""
-    size = run.config.model.image_size
-    store = RowStore(run.workdir / "features" / f"decoded-{size}", (size, size, 3), np.uint8)
-    keys = [row_key(sha, str(size), DECODING_VERSION) for sha in items[PICTURE_SHA256]]
-    with store.lock():
-        missing = store.missing(keys)
-        paths = items[IMAGE_PATH].iloc[missing].tolist()
-        for batch in read_pictures(paths, size, run.config.train.extraction_batch_size):
-            store.append([keys[missing[row]] for row in batch["row"].numpy()], batch["image"].numpy())
-    pictures, rows = store.array, store.rows(keys)
-
-    def load(row: tf.Tensor) -> tf.Tensor:
-        image = tf.numpy_function(lambda place: pictures[rows[place]], [row], tf.uint8, stateful=False)
-        return tf.ensure_shape(image, (size, size, 3))
-
-    return load
 
 
 def _finish(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: keras.Model, key: str) -> None:

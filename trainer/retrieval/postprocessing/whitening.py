@@ -93,7 +93,8 @@ class Whitening:
         pca = PCA(dimension, svd_solver=solver, random_state=0).fit(normalize(table.vectors.astype(np.float64)))
         variances = pca.explained_variance_ / max(pca.explained_variance_[0], EQUAL)
         found = (pca.mean_, pca.components_.T, variances)
-        return cls(*(values.astype(np.float32) for values in found), strength)
+        mean, axes, kept = (values.astype(np.float32) for values in found)
+        return cls(mean, axes, kept, strength)
 
     def narrowed(self, dimension: int) -> Whitening:
         """The same with the first `dimension` axes only, 1 to d."""

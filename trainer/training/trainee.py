@@ -1,0 +1,41 @@
+"""A model together with what it is trained for, as one thing to be saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import keras
+
+__all__ = ["Trainee"]
+
+
+@keras.saving.register_keras_serializable("shoppin")
+class Trainee(keras.Model):
+    """A model and its objective, whose proxies and memories are weights that a checkpoint must hold too.
+
+    Args:
+        model: answers `{"embedding", "logits"}`.
+        objective: a built `trainer.losses.Objective`.
+        **kwargs: of `keras.Model`.
+
+    Call arguments and returns are the model's.
+    """
+
+    def __init__(self, model: keras.Model, objective: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.objective = objective
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.model(inputs, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        serialise = keras.saving.serialize_keras_object
+        return {"name": self.name, "model": serialise(self.model), "objective": serialise(self.objective)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Trainee:
+        read = keras.saving.deserialize_keras_object
+        return cls(read(config["model"]), read(config["objective"]), name=config["name"])
