@@ -12,6 +12,7 @@ import pandas as pd
 from export.evaluation import run_metrics
 from trainer.data.items import TEST, read_items
 from trainer.errors import InputError
+from trainer.evaluation.no_match import read_no_match
 
 __all__ = ["FinishedRun"]
 
@@ -66,6 +67,22 @@ class FinishedRun:
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of `metrics.json`."""
         return run_metrics(self.workdir, self.name)
+
+    @cached_property
+    def no_match(self) -> dict[str, Any]:
+        """The calibrated threshold of "no good match", as the manifest tells it; empty where there is none."""
+        found = read_no_match(self.workdir, self.name)
+        if found is None:
+            return {}
+        judged = found.on.get(TEST, found.on[found.calibrated_on])
+        return {
+            "threshold": found.threshold,
+            "target": found.target,
+            "calibrated_on": found.calibrated_on,
+            "absent": found.absent,
+            "precision": judged["precision"],
+            "recall": judged["recall"],
+        }
 
     @property
     def test_metrics(self) -> Mapping[str, Any]:

@@ -155,6 +155,7 @@ class NewTable:
             preprocessing=dict(encoder.preprocessing) if searches else {},
             labels=encoder.labels if searches else (),
             **table_facts(self.lookup, config),
+            no_match=dict(encoder.no_match),
             drift=dict(encoder.drift) if searches else {},
         )
 

@@ -129,6 +129,9 @@ class Manifest:
         index: type and settings of the index layer; empty for an encoder.
         attributes: names of what is answered beside ids and scores.
         filterable: names of the attributes to filter by.
+        no_match: the similarity below which a search's best result is no good match (`threshold`), how it was chosen
+            and how it does: `target`, `calibrated_on`, `absent`, `precision`, `recall`; empty where the run calibrated
+            none.
         drift: how far the optimised encoder moved from the trained one; empty for a lookup.
         evaluation: the run's own metrics of this model, a mapping a row; for reports.
         files: path, relative to the version's folder, to SHA-256, of every file but the manifest.
@@ -153,6 +156,7 @@ class Manifest:
     index: Mapping[str, Any] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
     filterable: tuple[str, ...] = ()
+    no_match: Mapping[str, Any] = field(default_factory=dict)
     drift: Mapping[str, float] = field(default_factory=dict)
     evaluation: tuple[Mapping[str, Any], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)

@@ -131,7 +131,7 @@ def _add_report(jobs: argparse._SubParsersAction[_Parser]) -> None:
     report.add_argument("--config", type=Path, metavar="FILE", help="default RUN/config.yaml")
     report.add_argument("--set", dest="changes", nargs="+", action="extend", default=[], metavar="a.b=value")
     report.add_argument("--out", type=Path, metavar="FILE.html", help="default RUN/report.html")
-    report.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    report.add_argument("--quiet", action="store_true", help="only warnings and results")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -224,6 +224,7 @@ class _Exporter:
             fingerprint=encoder.fingerprint,
             preprocessing=dict(encoder.preprocessing) if encodes else {},
             labels=tuple(encoder.labels) if encodes else (),
+            no_match=self.run.no_match,
             drift=self.drift if encodes else {},
             evaluation=tuple(self.run.metrics),
             **table,

@@ -161,12 +161,15 @@ def test_a_version_holds_all_that_a_server_needs(exports: Exports) -> None:
 def test_manifests_say_what_is_in_them(exports: Exports) -> None:
     items = pd.read_parquet(exports.run / "items.parquet")
     found = {kind: exports.manifest(kind, 3) for kind in KINDS}
+    calibrated = exports.run / "evaluation" / "hub_vit" / "no_match.json"
     for kind, manifest in found.items():
         assert manifest.served_name == f"hub_vit_{kind}"
         assert set(manifest.signatures) == set(SIGNATURES[manifest.kind])
         assert (manifest.embedding_dim, manifest.precision, manifest.target) == (16, "float32", "cpu")
         assert manifest.libraries["tensorflow"].startswith("2.")
         assert manifest.evaluation[0]["model"] == "hub_vit"
+        assert manifest.no_match["threshold"] == json.loads(calibrated.read_text())["threshold"]
+        assert {"precision", "recall", "calibrated_on"} < set(manifest.no_match)
     assert len({manifest.fingerprint for manifest in found.values()}) == 1
     assert found["lookup"].table_fingerprint == found["search"].table_fingerprint != ""
     assert found["encoder"].table_fingerprint == ""

@@ -19,6 +19,7 @@ from trainer.data.items import SPLIT, TEST, TRAIN, VALIDATION
 from trainer.errors import InputError
 from trainer.evaluation.analyses import Evaluated, analysis_path
 from trainer.evaluation.intervals import bootstrap_interval
+from trainer.evaluation.sampling import sample_rows
 from trainer.evaluation.trials import Trials, ask_twice
 from trainer.retrieval import EmbeddingTable
 
@@ -27,6 +28,8 @@ __all__ = ["NoMatch", "choose_threshold", "no_match", "read_no_match"]
 _log = logging.getLogger(__name__)
 _FEWEST = 10
 """Answers that a precision must rest on, for the target to count as reached."""
+_MOST = 5_000
+"""Queries that are asked, twice each, of a split; more would tell the threshold no better."""
 _POINTS = 100
 _CELLS = 8_388_608
 
@@ -137,7 +140,8 @@ def read_no_match(workdir: Path, model: str) -> NoMatch | None:
 
 def _trials(table: EmbeddingTable, split: str, absent: float) -> Trials:
     splits = table.attributes[SPLIT]
-    return ask_twice(table.select(splits == split), table.select(np.isin(splits, (TRAIN, split))), absent)
+    asked = sample_rows(table.select(splits == split), _MOST, 0)
+    return ask_twice(asked, table.select(np.isin(splits, (TRAIN, split))), absent)
 
 
 def _measured(trials: Trials, threshold: float, resamples: int) -> dict[str, Any]:
