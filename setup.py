@@ -11,6 +11,7 @@ TRAIN = [
     "filelock>=3.12,<5",
     "imagehash>=4.3,<5",
     "importlib-resources>=6,<8",  # tensorflow-datasets 4.9 imports it without asking for it
+    "jinja2>=3.1,<4",
     "joblib>=1.4,<2",
     "kagglehub>=0.3,<2",
     "keras-cv>=0.9,<0.10",
@@ -18,6 +19,7 @@ TRAIN = [
     "matplotlib>=3.9,<4",
     "pandas>=2.2,<4",
     "pillow>=11,<13",
+    "plotly>=7,<8",
     "pyarrow>=17,<27",
     "pydantic>=2.10,<3",
     "pyyaml>=6,<7",
@@ -45,6 +47,7 @@ DEV = [
     "mypy>=1.13,<3",
     "opentelemetry-sdk>=1.30,<2",
     "pandas-stubs",
+    "playwright>=1.49,<2",
     "pre-commit>=4,<5",
     "pytest>=8.3,<10",
     "pytest-timeout>=2.3,<3",
@@ -62,7 +65,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["trainer", "trainer.*", "export", "export.*", "serving", "serving.*"]),
-    package_data={"serving": ["py.typed"]},
+    package_data={"serving": ["py.typed"], "trainer": ["report/page/*"]},
     install_requires=CLIENT,
     extras_require={
         "train": TRAIN,

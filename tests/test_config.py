@@ -143,7 +143,12 @@ WRONG = [
     ("train: {head: {weight_decay: -0.1}}", "train.head.weight_decay", "greater than or equal to 0", "-0.1"),
     ("train: {head: {warmup_epochs: -1}}", "train.head.warmup_epochs", "greater than or equal to 0", "-1"),
     ("train: {head: {schedule: linear}}", "train.head.schedule", "'cosine' or 'constant'", "'linear'"),
-    ("train: {head: {objective: {cross_entropy: {label_smoothing: 1}}}}", "train.head.objective.cross_entropy.label_smoothing", "less than 1", "1"),
+    (
+        "train: {head: {objective: {cross_entropy: {label_smoothing: 1}}}}",
+        "train.head.objective.cross_entropy.label_smoothing",
+        "less than 1",
+        "1",
+    ),
     ("train: {head: {clip_norm: -1}}", "train.head.clip_norm", "greater than or equal to 0", "-1"),
     ("train: {head: {accumulate: 0}}", "train.head.accumulate", "greater than or equal to 1", "0"),
     ("train: {head: {ema: 1.0}}", "train.head.ema", "less than 1", "1.0"),

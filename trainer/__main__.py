@@ -30,7 +30,7 @@ JOBS = {
     "plot": Job("trainer.jobs.plot", "draw confusion, maps, curves and neighbours: writes plots/"),
     "robustness": Job("trainer.jobs.robustness", "measure what spoilt pictures cost: JPEG, blur, low light, crop…"),
     "cross-domain": Job("trainer.jobs.cross_domain", "measure queries from another catalogue: writes cross_domain/"),
-    "run": Job("trainer.jobs.run", "all of these, one after the other"),
+    "run": Job("trainer.jobs.run", "prepare, train, evaluate, plot and report, one after the other"),
 }
 
 _ALONE = {

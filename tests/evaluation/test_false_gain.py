@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,14 +177,22 @@ def torn(shop: pd.DataFrame, split: pd.Series) -> list[str]:
 
 
 def test_a_copy_of_a_test_picture_never_stays_in_train(
-    shop: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def told(workdir: Path) -> int:
+        report = json.loads((workdir / "prepare_report.json").read_text())
+        return int(report["near_duplicates"]["groups_across_splits"])
+
     splits = {"by": "source"}
     split = sides(shop, tmp_path / "on", monkeypatch, splits=splits)
     assert torn(shop, split) == []
     assert (split[shop["id"][shop["copy_of"] != ""]] == "test").all()
+    assert told(tmp_path / "on") == 0
+    assert "several splits" not in caplog.text
     without = sides(shop, tmp_path / "off", monkeypatch, splits=splits, near_duplicates={"enabled": False})
     assert torn(shop, without) == ["half the size", "saved again"]
+    assert told(tmp_path / "off") == 4
+    assert "4 groups of near copies have items in several splits" in caplog.text
 
 
 def test_copies_stay_together_however_the_items_are_divided(

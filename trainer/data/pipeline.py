@@ -231,5 +231,6 @@ def feature_batches(
         targets = {name: tf.gather(of, rows) for name, of in codes.items()}
         return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes), **targets}
 
-    rows = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place).map(sampler.row)
-    return rows.batch(share.per_replica, drop_remainder=True).map(read).prefetch(2).with_options(_untuned())
+    places = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
+    rows = places.batch(share.per_replica, drop_remainder=True).map(sampler.row)
+    return rows.map(read).prefetch(2).with_options(_untuned())

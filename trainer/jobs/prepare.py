@@ -162,12 +162,9 @@ def _divided(
     """The items table: with what was found of each picture, and the split."""
     found = records.loc[items[IMAGE_PATH]]
     near = config.data.near_duplicates
-    groups = duplicate_groups(
-        found["sha256"].tolist(),
-        _bytes(found["phash"]),
-        _bytes(found["colours"]),
-        near.max_distance if near.enabled else None,
-    )
+    hashes = found["sha256"].tolist(), _bytes(found["phash"]), _bytes(found["colours"])
+    copies = duplicate_groups(*hashes, near.max_distance)
+    groups = copies if near.enabled else duplicate_groups(*hashes, None)
     splits = config.data.splits
     if undivided:
         divided = SplitItems(np.full(len(items), TEST, dtype=object), moved=0)
@@ -175,7 +172,18 @@ def _divided(
         divided = split_items(items, groups, splits, config.seed if splits.seed is None else splits.seed)
     converted = found.loc[found["kind"] != "", "kind"].value_counts()
     report["converted"] = {str(kind): int(count) for kind, count in sorted(converted.items())}
-    report["near_duplicates"] = _group_counts(groups, items[LABEL]) | {"items_moved": divided.moved}
+    across = int((pd.Series(divided.split).groupby(copies).nunique() > 1).sum())
+    if across:
+        _log.warning(
+            "%d groups of near copies have items in several splits, which flatters every figure; "
+            "data.near_duplicates.enabled: true keeps them together",
+            across,
+        )
+    report["near_duplicates"] = {
+        **_group_counts(groups, items[LABEL]),
+        "items_moved": divided.moved,
+        "groups_across_splits": across,
+    }
     carried = items.drop(columns=[ID, IMAGE_PATH, LABEL, SPLIT])
     fixed = pd.DataFrame(
         {

@@ -1,20 +1,20 @@
-"""The job `run`: from the catalogue to the table and the plots."""
+"""The job `run`: from the catalogue to the table, the plots and the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from trainer.config import Config
-from trainer.jobs import evaluate, plot, prepare, train
+from trainer.jobs import evaluate, plot, prepare, report, train
 from trainer.workdir import is_first_worker
 
 __all__ = ["run"]
 
 
 def run(config: Config, workdir: Path) -> None:
-    """Prepares, trains, evaluates and plots; whatever is there already and still fits is kept.
+    """Prepares, trains, evaluates, plots and reports; whatever is there already and still fits is kept.
 
-    Of the workers of a distributed run only the first prepares, evaluates and plots. The others wait for it where
+    Of the workers of a distributed run only the first does more than train. The others wait for it where
     training begins, since the strategy starts when all workers are there.
     """
     first = is_first_worker(config)
@@ -24,3 +24,4 @@ def run(config: Config, workdir: Path) -> None:
     if first:
         evaluate.run(config, workdir)
         plot.run(config, workdir)
+        report.write(config, workdir)

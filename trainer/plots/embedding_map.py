@@ -16,7 +16,7 @@ from trainer.errors import InputError
 from trainer.plots.style import MARKERS, MUTED, PALETTE, canvas, shortened, strip
 from trainer.retrieval.table import EmbeddingTable
 
-__all__ = ["plot_embedding_map"]
+__all__ = ["Method", "plot_embedding_map", "project", "unit"]
 
 Method = Literal["pca", "tsne"]
 
@@ -60,7 +60,7 @@ def plot_embedding_map(
     most = SAMPLE[method, dimensions]
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(table), most, replace=False))
-    points, axis_names = _project(_unit(table.vectors[rows]), method, dimensions, seed)
+    points, axis_names = project(unit(table.vectors[rows]), method, dimensions, seed)
     classes = table.attributes[attribute][rows].astype(np.str_)
     with canvas(path, 9.5, 7) as figure:
         axes = figure.add_subplot(projection="3d" if dimensions == 3 else None)
@@ -87,13 +87,24 @@ def _check(table: EmbeddingTable, method: str, dimensions: int, attribute: str) 
         )
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors `[N, D]` brought to unit length, as the search compares them; a zero vector stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(norms == 0, 1, norms)
 
 
-def _project(vectors: np.ndarray, method: Method, dimensions: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """`[N, dimensions]` points and what their axes are called."""
+def project(vectors: np.ndarray, method: Method, dimensions: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """A map of vectors.
+
+    Args:
+        vectors: `[N, D]` of unit length, N at least 4.
+        method: "pca", or "tsne" on the first 50 principal components.
+        dimensions: of the map, 2 or 3.
+        seed: of t-SNE; the same seed gives the same map.
+
+    Returns:
+        `[N, dimensions]` points, and what their axes are called; no names where they carry no scale.
+    """
     if not np.ptp(vectors, axis=0).any():  # a collapsed model: there is no variance to take shares of
         return np.zeros((len(vectors), dimensions)), [f"component {at + 1}" for at in range(dimensions)]
     if method == "pca":

@@ -100,7 +100,7 @@ class HardNegativeBatches:
     classes, so that all classes are asked about alike. For the second, one of the first group's mined hard negatives is
     drawn; the group consists of it, of further hard negatives of the first group that have its class, and of other rows
     of that class, at random, up to K; where the class has fewer, they repeat in turn. So every row of a batch has
-    positives and, as a pair, hard negatives. A class may come twice in a batch, once as either.
+    positives and hard negatives. Where several groups are of one class, a row may come more than once in a batch.
 
     What is mined stays in force for `refresh_epochs` epochs, and lies in the folder as `negatives-<epoch>.npy` so that
     a stopped run goes on with it. It is a `trainer.data.sampler.MinedSampler`: before the first `refresh`, it has no
