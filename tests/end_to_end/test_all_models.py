@@ -54,8 +54,9 @@ def test_every_model_is_measured(finished: tuple[Config, Path]) -> None:
     assert [row["model"] for row in rows] == list(config.model.names)
     for row in rows:
         assert 0.0 <= row["accuracy"] <= 1.0
-        assert row["queries"] == 12
-        assert row["hit_rate@1"] <= row["hit_rate@5"] <= row["hit_rate@10"]
+        # One picture of each label: nothing to find, so nothing is scored.
+        assert row["queries"] == row["queries_without_match"] == 12
+        assert row["hit_rate@1"] is None
 
 
 def test_the_joint_stage_moves_the_fused_model_only_and_only_what_is_not_frozen(finished: tuple[Config, Path]) -> None:
