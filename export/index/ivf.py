@@ -20,6 +20,8 @@ SAMPLE = 128
 PROBED = 256
 """Rows that are asked for, to choose the number of lists to look into."""
 _PARALLEL = 4
+_UNROLLED = 128
+"""Lists that one query may look into without a loop, whose turns cost more than a list's rows."""
 
 
 class IvfIndex(Index):
@@ -85,7 +87,14 @@ class IvfIndex(Index):
         if not self.count:
             return best_rows(lambda start, size: tf.zeros([0, 0]), 0, tf.shape(queries)[0], k)
         penalties = self._penalties(admitted)
-        best, places = self._probe(queries, k, penalties)
+        if int(self.nprobe or 1) > _UNROLLED:
+            best, places = self._probe(queries, k, penalties)
+        else:
+            best, places = tf.cond(
+                tf.equal(tf.shape(queries)[0], 1),
+                lambda: self._probe_alone(queries, k, penalties),
+                lambda: self._probe(queries, k, penalties),
+            )
         if admitted is None:
             matching = tf.cast(self.count, tf.float32)
         else:
@@ -124,6 +133,27 @@ class IvfIndex(Index):
             return self._penalised(tf.ensure_shape(scores, [size, None]), penalties, start, start + size)
 
         return best_rows(score, self.count, tf.shape(queries)[0], k)
+
+    def _probe_alone(self, query: tf.Tensor, k: int, penalties: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `_probe`, of one query `[1, D]`: the best of all its lists' scores at once."""
+        probes = int(self.nprobe or 1)
+        nearest = tf.math.top_k(tf.matmul(query, self.centroids, transpose_b=True)[0], probes).indices
+        begins = tf.gather(self.starts, nearest)
+        sizes = tf.gather(self.starts, nearest + 1) - begins
+        vectors = self.vectors.read_value()
+        parts = []
+        for begin, size in _unstacked(begins, sizes):
+            scores = tf.matmul(tf.slice(vectors, begin, size), query, transpose_b=True)
+            scores = self._penalised(scores, penalties, begin[0], begin[0] + size[0])
+            # Flat, or the graph's optimiser would conclude from what they are joined with that there is one query,
+            # and take this branch always.
+            parts.append(tf.reshape(scores, [-1]))
+        lacking = tf.fill([tf.maximum(k - tf.reduce_sum(sizes), 0)], MISSING)
+        best, columns = tf.math.top_k(tf.concat([*parts, lacking], axis=0), k)
+        ends = tf.cumsum(sizes)
+        lists = tf.minimum(tf.searchsorted(ends, columns, side="right"), probes - 1)
+        places = columns - tf.gather(ends - sizes - begins, lists)
+        return best[None], places[None]
 
     def _probe(self, queries: tf.Tensor, k: int, penalties: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and places in the order of lists, each `[B, k]`, minus infinity where the lists hold fewer rows.
@@ -170,6 +200,11 @@ class IvfIndex(Index):
         values, columns = (tf.reshape(tf.gather(array, back), shape) for array in (best.concat(), found))
         values, chosen = tf.math.top_k(values, k)
         return values, tf.gather(columns, chosen, batch_dims=1)
+
+
+def _unstacked(begins: tf.Tensor, sizes: tf.Tensor) -> list[list[tf.Tensor]]:
+    """Begin and size of each of the `_spans`."""
+    return [tf.unstack(span) for span in tf.unstack(_spans(begins, sizes))]
 
 
 def _spans(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:

@@ -43,6 +43,16 @@ def test_reaches_the_recall_it_aims_at_with_few_lists() -> None:
     assert low.nprobe is not None and low.nprobe < index.nprobe
 
 
+def test_one_query_and_several_through_one_graph() -> None:
+    vectors, queries = clustered(4000, seed=1), clustered(64, seed=2)
+    index = filled(vectors, lists=20, nprobe=6)
+    graph = tf.function(lambda asked: index(asked, 10), input_signature=[tf.TensorSpec((None, 32), tf.float32)])
+    together = [answer.numpy() for answer in graph(tf.constant(queries))]
+    alone = [np.concatenate(answers) for answers in zip(*(graph(query[None]) for query in queries), strict=True)]
+    np.testing.assert_allclose(alone[0], together[0], atol=1e-6)
+    np.testing.assert_array_equal(alone[1], together[1])
+
+
 def test_the_same_rows_give_the_same_index() -> None:
     first, second = (filled(clustered(500, seed=1), lists=9) for _ in range(2))
     assert first.nprobe == second.nprobe
