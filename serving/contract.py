@@ -19,6 +19,7 @@ __all__ = [
     "EMBEDDING",
     "EMBED_IMAGES",
     "EMBED_PIXELS",
+    "EMBED_TEXTS",
     "EVALUATION_FILE",
     "FILTER_SEPARATOR",
     "FINGERPRINT",
@@ -33,11 +34,17 @@ __all__ = [
     "PIXELS",
     "SCORES",
     "SEARCH_IMAGES",
+    "SEARCH_IMAGES_AND_TEXTS",
+    "SEARCH_IMAGES_AND_TEXTS_FILTERED",
     "SEARCH_IMAGES_FILTERED",
+    "SEARCH_TEXTS",
+    "SEARCH_TEXTS_FILTERED",
     "SERVING_DEFAULT",
     "SIGNATURES",
     "TABLE_FINGERPRINT",
+    "TEXT",
     "WARMUP_FILE",
+    "WEIGHT",
     "Kind",
     "Manifest",
     "ManifestError",
@@ -62,22 +69,39 @@ SERVING_DEFAULT = "serving_default"
 EMBED_IMAGES = "embed_images"
 EMBED_PIXELS = "embed_pixels"
 CLASSIFY_IMAGES = "classify_images"
+EMBED_TEXTS = "embed_texts"
 LOOKUP = "lookup"
 LOOKUP_FILTERED = "lookup_filtered"
 SEARCH_IMAGES = "search_images"
 SEARCH_IMAGES_FILTERED = "search_images_filtered"
+SEARCH_TEXTS = "search_texts"
+SEARCH_TEXTS_FILTERED = "search_texts_filtered"
+SEARCH_IMAGES_AND_TEXTS = "search_images_and_texts"
+SEARCH_IMAGES_AND_TEXTS_FILTERED = "search_images_and_texts_filtered"
 
 SIGNATURES: Mapping[Kind, tuple[str, ...]] = {
-    "encoder": (EMBED_IMAGES, EMBED_PIXELS, CLASSIFY_IMAGES),
+    "encoder": (EMBED_IMAGES, EMBED_PIXELS, CLASSIFY_IMAGES, EMBED_TEXTS),
     "lookup": (LOOKUP, LOOKUP_FILTERED),
-    "search": (SEARCH_IMAGES, SEARCH_IMAGES_FILTERED),
+    "search": (
+        SEARCH_IMAGES,
+        SEARCH_IMAGES_FILTERED,
+        SEARCH_TEXTS,
+        SEARCH_TEXTS_FILTERED,
+        SEARCH_IMAGES_AND_TEXTS,
+        SEARCH_IMAGES_AND_TEXTS_FILTERED,
+    ),
 }
-"""Of each kind of model; the first is also its `serving_default`. The filtered ones need a filterable attribute."""
+"""Of each kind of model; the first is also its `serving_default`. The filtered ones need a filterable attribute, those
+of texts a model that has learnt words."""
 
 IMAGE_BYTES = "image_bytes"
 """Input string `[B]`: the bytes of picture files."""
 PIXELS = "pixels"
 """Input uint8 `[B, H, W, 3]`: pictures of the model's size, RGB."""
+TEXT = "text"
+"""Input string `[B]`: words in UTF-8, in Unicode's normalisation form C; a graph brings them to lower case itself."""
+WEIGHT = "weight"
+"""Input float32 `[B]`, 0 to 1: how much the words count beside the picture; 0 for the picture alone."""
 EMBEDDING = "embedding"
 """float32 `[B, D]`: of unit length when answered; when asked with, of any length but 0."""
 LABELS = "labels"
@@ -92,7 +116,7 @@ TABLE_FINGERPRINT = "table_fingerprint"
 """Output string `[B]` of lookups and searches: which table answered."""
 
 ATTRIBUTE_NAMES_TAKEN = frozenset(
-    {IMAGE_BYTES, PIXELS, EMBEDDING, LABELS, IDS, SCORES, FINGERPRINT, TABLE_FINGERPRINT, "id"}
+    {IMAGE_BYTES, PIXELS, TEXT, WEIGHT, EMBEDDING, LABELS, IDS, SCORES, FINGERPRINT, TABLE_FINGERPRINT, "id"}
 )
 """An attribute of items is answered as string `[B, K]` under its own name, and filtered by as string `[B]` under its
 own name; so none may have one of these."""
@@ -132,6 +156,9 @@ class Manifest:
         no_match: the similarity below which a search's best result is no good match (`threshold`), how it was chosen
             and how it does: `target`, `calibrated_on`, `absent`, `precision`, `recall`; empty where the run calibrated
             none.
+        words: how texts are read: `tokenizer`, `length` in tokens, `vocabulary_size`, `normalisation`, the text
+            encoder's `fingerprint`, and whose operations do it (`ops`: `stock` or `tensorflow-text`, which a server
+            must then load); empty where the model reads none.
         drift: how far the optimised encoder moved from the trained one; empty for a lookup.
         evaluation: the run's own metrics of this model, a mapping a row; for reports.
         files: path, relative to the version's folder, to SHA-256, of every file but the manifest.
@@ -157,6 +184,7 @@ class Manifest:
     attributes: tuple[str, ...] = ()
     filterable: tuple[str, ...] = ()
     no_match: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)
     drift: Mapping[str, float] = field(default_factory=dict)
     evaluation: tuple[Mapping[str, Any], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)

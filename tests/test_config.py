@@ -192,7 +192,7 @@ def test_an_impossible_value_is_refused_in_one_line(
 
 
 MODEL = [
-    ("{names: [resnet50, clip], hub_vit: {handle: x}}", "model.names.1", "'resnet50', 'hub_vit', 'fused'", "'clip'"),
+    ("{names: [resnet50, clap], hub_vit: {handle: x}}", "model.names.1", "'hub_vit', 'clip', 'fused'", "'clap'"),
     ("{names: [], hub_vit: {handle: x}}", "model.names", "at least 1 item", "[]"),
     ("{names: [fused, fused], hub_vit: {handle: x}}", "model.names", "each of them once", "['fused', 'fused']"),
     ("{names: fused, hub_vit: {handle: x}}", "model.names", "a list", "'fused'"),
@@ -331,6 +331,14 @@ FULL = {
     },
     "model": {"hub_vit": {"handle": "google/vit/tensorflow2/base/1", "value_range": [-1, 1]}},
     "train": {"finetune": {"learning_rate": 1e-7, "layers": [["^resnet50/conv[12]_", 0], [r"\d+", 1e-3]]}},
+    "words": {
+        "models": ["fused"],
+        "texts": {"title": "name", "templates": ["{label} in {colour}"], "queries": ["{colour} {label}"]},
+        "tokenizer": {"vocabulary_size": 700},
+        "encoder": {"width": 64, "heads": 2},
+        "loss": "sigmoid",
+        "full": {"epochs": 1, "interpolation": [0.0, 1.0]},
+    },
     "evaluate": {"ks": [1, 7], "gallery": ["split", "train"], "baselines": ["raw_pixels"]},
 }
 
@@ -341,7 +349,7 @@ def test_the_written_configuration_reads_back_as_the_same(values: dict[str, Any]
     path = tmp_path / "config.yaml"
     path.write_text(as_yaml(config), encoding="utf-8")
     assert load_config(path) == config
-    assert list(yaml.safe_load(as_yaml(config))) == ["seed", "relevance", "data", "model", "train", "evaluate"]
+    assert list(yaml.safe_load(as_yaml(config))) == ["seed", "relevance", "data", "model", "train", "words", "evaluate"]
 
 
 def test_a_configuration_cannot_be_changed(tmp_path: Path) -> None:

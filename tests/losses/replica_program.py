@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,17 +20,35 @@ from trainer.losses import (
     ArcFace,
     CrossBatchMemory,
     GradedContrastive,
+    InfoNCE,
     Matryoshka,
     MultiSimilarity,
+    PairwiseSigmoid,
     ProxyAnchor,
     SupervisedContrastive,
     Triplet,
     WeightedSum,
 )
 from trainer.losses.metric_loss import MetricLoss
+from trainer.losses.picture_text import PictureTextLoss
 from trainer.training.strategy import build_strategy
 
 CLASSES, FEATURES, WIDTH, BATCH = 5, 6, 4, 12
+
+
+class Pairs(MetricLoss):
+    """A loss of pictures and texts: the embeddings are the pictures', and backwards the texts'."""
+
+    def __init__(self, loss: PictureTextLoss) -> None:
+        super().__init__()
+        self.loss = loss
+        self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(1.0))
+        if isinstance(loss, PairwiseSigmoid):
+            self.bias = self.add_weight(shape=(), initializer=keras.initializers.Constant(-0.5))
+
+    def call(self, labels: Any, embeddings: Any) -> Any:
+        bias = getattr(self, "bias", 0.0)
+        return self.loss(embeddings, embeddings[:, ::-1], self.scale, bias, labels[:, 0])
 
 
 def build_losses() -> Mapping[str, MetricLoss]:
@@ -40,6 +59,8 @@ def build_losses() -> Mapping[str, MetricLoss]:
         "multi_similarity": MultiSimilarity(),
         "triplet semi_hard": Triplet("semi_hard", 0.4),
         "triplet batch_hard": Triplet("batch_hard", "soft"),
+        "info_nce": Pairs(InfoNCE()),
+        "pairwise_sigmoid": Pairs(PairwiseSigmoid()),
         "memory": CrossBatchMemory(SupervisedContrastive(), size=18),
         "sum": WeightedSum([Matryoshka(Triplet("all"), [2]), ProxyAnchor(CLASSES)], [0.3, 2.0]),
     }

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trainer.config import ModelConfig
 from trainer.models.head import build_concatenation_head, build_head, compose
-from trainer.models.registry import BACKBONES, build_backbone, build_model_head, parts_of
+from trainer.models.registry import BACKBONES, build_backbone, build_model_head
 from trainer.models.standardisation import Standardisation
 
 WIDTHS = {"resnet50": 6, "hub_vit": 3}
@@ -116,8 +116,8 @@ def test_a_composed_model_gives_its_pieces_back(tiny_vit: Path) -> None:
 
 def test_the_table_of_models_is_explicit(tiny_vit: Path) -> None:
     config = ModelConfig(hub_vit={"handle": str(tiny_vit)}, fused={"parts": ("hub_vit", "resnet50")})
-    assert set(BACKBONES) == {"resnet50", "hub_vit"}
-    assert parts_of("hub_vit", config) == ("hub_vit",)
-    assert parts_of("fused", config) == parts_of("concatenated", config) == ("hub_vit", "resnet50")
+    assert set(BACKBONES) == {"resnet50", "hub_vit", "clip"}
+    assert config.parts_of("hub_vit") == ("hub_vit",)
+    assert config.parts_of("fused") == config.parts_of("concatenated") == ("hub_vit", "resnet50")
     assert build_model_head("concatenated", config, WIDTHS, 4).output["embedding"].shape == (None, 9)
     assert build_model_head("fused", config, WIDTHS, 4).output["embedding"].shape == (None, 256)

@@ -13,13 +13,16 @@ from trainer.config.data import (
     TfdsConfig,
 )
 from trainer.config.file import as_yaml, load_config, load_section
-from trainer.config.model import FusedConfig, HubVitConfig, ModelConfig, ModelName, ResNet50Config
+from trainer.config.model import ClipConfig, FusedConfig, HubVitConfig, ModelConfig, ModelName, ResNet50Config
 from trainer.config.run import Config, EvaluateConfig
 from trainer.config.section import Section
 from trainer.config.training import AugmentationConfig, StageConfig, TrainConfig
+from trainer.config.words import WordsConfig, WordsStageConfig
+from trainer.config.words_evaluation import WordsEvaluateConfig
 
 __all__ = [
     "AugmentationConfig",
+    "ClipConfig",
     "Config",
     "CsvConfig",
     "DataConfig",
@@ -38,6 +41,9 @@ __all__ = [
     "StageConfig",
     "TfdsConfig",
     "TrainConfig",
+    "WordsConfig",
+    "WordsEvaluateConfig",
+    "WordsStageConfig",
     "as_yaml",
     "load_config",
     "load_section",

@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from trainer.config.section import Distinct, Positive, Section
 
-__all__ = ["FusedConfig", "HubVitConfig", "ModelConfig", "ModelName", "ResNet50Config"]
+__all__ = ["ClipConfig", "FusedConfig", "HubVitConfig", "ModelConfig", "ModelName", "ResNet50Config"]
 
-ModelName = Literal["resnet50", "hub_vit", "fused", "concatenated"]
+ModelName = Literal["resnet50", "hub_vit", "clip", "fused", "concatenated"]
 
 
 class ResNet50Config(Section):
@@ -52,12 +52,37 @@ class HubVitConfig(Section):
         return value
 
 
-class FusedConfig(Section):
-    """Attributes:
-    parts: the backbones that `fused` and `concatenated` join, in this order.
+class ClipConfig(Section):
+    """CLIP's image tower; its text tower is `words.encoder`'s.
+
+    Attributes:
+        tower: `own` for keras-hub's vision tower and projection, or the model of ours that stands in its place.
+        preset: of the own tower: a keras-hub name, such as `clip_vit_base_patch32`, or a folder; null for one from
+            scratch.
+        patch_size, width, layers, heads, projection_dim: of one from scratch.
     """
 
-    parts: Annotated[tuple[Literal["resnet50", "hub_vit"], ...], Field(min_length=2), *Distinct] = (
+    tower: Literal["own", "resnet50", "hub_vit", "fused"] = "own"
+    preset: str | None = None
+    patch_size: Positive = 16
+    width: Positive = 192
+    layers: Positive = 6
+    heads: Positive = 3
+    projection_dim: Positive = 256
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ClipConfig:
+        if self.width % self.heads:
+            raise ValueError(f"expected width as a multiple of heads ({self.heads}), received {self.width}")
+        return self
+
+
+class FusedConfig(Section):
+    """Attributes:
+    parts: the backbones that `fused` and `concatenated` join, in this order; `clip` needs the tower `own`.
+    """
+
+    parts: Annotated[tuple[Literal["resnet50", "hub_vit", "clip"], ...], Field(min_length=2), *Distinct] = (
         "resnet50",
         "hub_vit",
     )
@@ -67,7 +92,8 @@ class ModelConfig(Section):
     """Which models a run makes, and of what.
 
     Attributes:
-        names: `resnet50`, `hub_vit`, `fused`, and `concatenated` (the published plain concatenation: a baseline).
+        names: `resnet50`, `hub_vit`, `clip`, `fused`, and `concatenated` (the published plain concatenation: a
+            baseline).
         image_size: height and width in pixels of what the models see.
         coarsened_to: pictures are reduced to so many pixels a side and enlarged again inside the models, for comparing
             with results on pictures that small; null for no such step.
@@ -86,6 +112,7 @@ class ModelConfig(Section):
     dimensions: Annotated[tuple[Positive, ...], *Distinct] = ()
     resnet50: ResNet50Config = ResNet50Config()
     hub_vit: HubVitConfig = HubVitConfig()
+    clip: ClipConfig = ClipConfig()
     fused: FusedConfig = FusedConfig()
 
     @model_validator(mode="after")
@@ -115,8 +142,23 @@ class ModelConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_part(self) -> ModelConfig:
+        if "clip" in self.fused.parts and self.clip.tower != "own":
+            raise ValueError(
+                f"expected clip.tower: own where clip is one of fused.parts, received {self.clip.tower}, which would "
+                "count twice"
+            )
+        return self
+
+    def parts_of(self, name: str) -> tuple[str, ...]:
+        """The backbones that the model of that name is made of, in the order its head takes them."""
+        if name == "clip" and self.clip.tower != "own":
+            return self.parts_of(self.clip.tower)
+        return self.fused.parts if name in ("fused", "concatenated") else (name,)
+
     @property
     def backbones(self) -> tuple[str, ...]:
         """Names of the backbones that the chosen models need, in a fixed order."""
-        fused = self.fused.parts if {"fused", "concatenated"} & set(self.names) else ()
-        return tuple(name for name in ("resnet50", "hub_vit") if name in self.names or name in fused)
+        needed = {part for name in self.names for part in self.parts_of(name)}
+        return tuple(name for name in ("resnet50", "hub_vit", "clip") if name in needed)

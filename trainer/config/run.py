@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainer.config.cross_domain import CrossDomainConfig
 from trainer.config.data import DataConfig
@@ -14,6 +14,8 @@ from trainer.config.no_match import NoMatchConfig
 from trainer.config.robustness import RobustnessConfig
 from trainer.config.section import Distinct, Positive, Section
 from trainer.config.training import TrainConfig
+from trainer.config.words import WordsConfig
+from trainer.config.words_evaluation import WordsEvaluateConfig
 
 __all__ = ["Config", "EvaluateConfig"]
 
@@ -35,6 +37,7 @@ class EvaluateConfig(Section):
         no_match: how the threshold of "no good match" is chosen; null for none.
         robustness: what the job `robustness` looks at.
         cross_domain: where the queries of the job `cross-domain` come from; null for none.
+        words: how words are asked for.
     """
 
     splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1), *Distinct] = (
@@ -52,6 +55,7 @@ class EvaluateConfig(Section):
     no_match: NoMatchConfig | None = NoMatchConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     cross_domain: CrossDomainConfig | None = None
+    words: WordsEvaluateConfig = WordsEvaluateConfig()
 
 
 class Config(Section):
@@ -61,6 +65,7 @@ class Config(Section):
         seed: fixes splits, starts, order of pictures and augmentation.
         relevance: how much an item's agreement with the query on each attribute counts, for graded metrics and graded
             losses: its grade is the share of the weights that belong to attributes on which the two agree.
+        words: makes models searchable by words; null for none.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -68,6 +73,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig
     train: TrainConfig = TrainConfig()
+    words: WordsConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @field_validator("relevance")
@@ -76,3 +82,18 @@ class Config(Section):
         if "label" not in value:
             raise ValueError(f"expected a weight for label among the attributes, received {', '.join(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _known_models(self) -> Config:
+        unknown = sorted(set(self.words.models) - set(self.model.names)) if self.words else []
+        if unknown:
+            raise ValueError(
+                f"expected words.models among model.names ({', '.join(self.model.names)}), received "
+                f"{', '.join(unknown)}"
+            )
+        return self
+
+    @property
+    def models_with_words(self) -> tuple[str, ...]:
+        """Names of the models that learn words."""
+        return (self.words.models or self.model.names[-1:]) if self.words else ()

@@ -23,7 +23,9 @@ __all__ = [
     "picture_batches",
     "read_pictures",
     "resize_picture",
+    "stream_positions",
     "training_batches",
+    "untuned",
 ]
 
 DECODING_VERSION = "1"
@@ -78,11 +80,11 @@ def picture_batches(paths: Sequence[str], image_size: int, batch_size: int) -> t
         return {"row": row, "image": decode_picture(tf.io.read_file(names[row]), image_size)}
 
     pictures = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=_WORKERS, deterministic=True)
-    return pictures.batch(batch_size).prefetch(2).with_options(_untuned())
+    return pictures.batch(batch_size).prefetch(2).with_options(untuned())
 
 
-def _untuned() -> tf.data.Options:
-    """Without the tuning thread: the end of a stream would wait for its sleep, up to two seconds."""
+def untuned() -> tf.data.Options:
+    """Options of a stream that has no tuning thread, whose sleep its end would wait for, up to two seconds."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return options
@@ -139,6 +141,16 @@ class Share:
         return cls(batch_size, 0, batch_size, batch_size)
 
 
+def stream_positions(share: Share, first_batch: int = 0) -> tf.data.Dataset:
+    """Positions int64 in the endless training stream: this process's share of every global batch from that one on."""
+
+    def place(batch: tf.Tensor) -> tf.data.Dataset:
+        start = batch * share.batch_size + share.first
+        return tf.data.Dataset.range(start, start + share.count)
+
+    return tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
+
+
 def training_batches(
     load: Callable[[tf.Tensor], tf.Tensor],
     labels: np.ndarray,
@@ -170,10 +182,6 @@ def training_batches(
     """
     known, codes = _targets(labels, attributes)
 
-    def place(batch: tf.Tensor) -> tf.data.Dataset:
-        start = batch * share.batch_size + share.first
-        return tf.data.Dataset.range(start, start + share.count)
-
     def read(position: tf.Tensor) -> dict[str, tf.Tensor]:
         row = sampler.row(position)
         image = augmentation.picture(load(row), position)
@@ -185,10 +193,9 @@ def training_batches(
         images, labels = augmentation.batch(batch["image"], batch["label"], position)
         return {**batch, "image": images, "label": labels}
 
-    positions = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
-    pictures = positions.map(read, num_parallel_calls=_WORKERS, deterministic=True)
+    pictures = stream_positions(share, first_batch).map(read, num_parallel_calls=_WORKERS, deterministic=True)
     batches = pictures.batch(share.per_replica, drop_remainder=True)
-    return batches.map(mix, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2).with_options(_untuned())
+    return batches.map(mix, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2).with_options(untuned())
 
 
 def _targets(labels: np.ndarray, attributes: np.ndarray | None) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -218,10 +225,6 @@ def feature_batches(
     known, codes = _targets(labels, attributes)
     parts = list(widths)
 
-    def place(batch: tf.Tensor) -> tf.data.Dataset:
-        start = batch * share.batch_size + share.first
-        return tf.data.Dataset.range(start, start + share.count)
-
     def read(rows: tf.Tensor) -> dict[str, Any]:
         found = tf.numpy_function(lambda r: [gather(r)[part] for part in parts], [rows], [tf.float32] * len(parts))
         features = {
@@ -231,6 +234,5 @@ def feature_batches(
         targets = {name: tf.gather(of, rows) for name, of in codes.items()}
         return {"image": features, "label": tf.one_hot(tf.gather(known, rows), num_classes), **targets}
 
-    places = tf.data.Dataset.range(first_batch, tf.int64.max).flat_map(place)
-    rows = places.batch(share.per_replica, drop_remainder=True).map(sampler.row)
-    return rows.map(read).prefetch(2).with_options(_untuned())
+    rows = stream_positions(share, first_batch).batch(share.per_replica, drop_remainder=True).map(sampler.row)
+    return rows.map(read).prefetch(2).with_options(untuned())

@@ -8,12 +8,14 @@ import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
 
 from trainer.config import ModelConfig
+from trainer.models.clip_head import build_clip_head
+from trainer.models.clip_tower import build_clip
 from trainer.models.head import build_concatenation_head, build_head
 from trainer.models.hub_vit import build_hub_vit
 from trainer.models.posterior_head import GradedAttribute, build_posterior_head
 from trainer.models.resnet50 import build_resnet50
 
-__all__ = ["BACKBONES", "build_backbone", "build_model_head", "parts_of"]
+__all__ = ["BACKBONES", "build_backbone", "build_model_head"]
 
 BACKBONES: Mapping[str, Callable[[ModelConfig], keras.Model]] = {
     "resnet50": lambda model: build_resnet50(
@@ -26,17 +28,13 @@ BACKBONES: Mapping[str, Callable[[ModelConfig], keras.Model]] = {
     "hub_vit": lambda model: build_hub_vit(
         str(model.hub_vit.handle), model.image_size, model.hub_vit.value_range, model.coarsened_to
     ),
+    "clip": build_clip,
 }
 
 
 def build_backbone(name: str, model: ModelConfig) -> keras.Model:
     """The backbone of that name as configured; uint8 pictures in, float32 features out."""
     return BACKBONES[name](model)
-
-
-def parts_of(name: str, model: ModelConfig) -> tuple[str, ...]:
-    """The backbones that a model is made of, in the order its head takes them."""
-    return (name,) if name in BACKBONES else model.fused.parts
 
 
 def build_model_head(
@@ -46,7 +44,12 @@ def build_model_head(
     num_classes: int,
     attributes: Sequence[GradedAttribute] = (),
 ) -> keras.Model:
-    """The head of the model of that name over parts of those widths; only a posterior head heeds the attributes."""
+    """The head of the model of that name over parts of those widths; only a posterior head heeds the attributes.
+
+    That of `clip` with its own tower leaves the tower's space as it is, whatever `model.head` says.
+    """
+    if name == "clip" and model.clip.tower == "own":
+        return build_clip_head(widths, num_classes)
     if name == "concatenated":
         return build_concatenation_head(widths, num_classes)
     if model.head == "posterior":
