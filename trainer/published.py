@@ -29,7 +29,7 @@ from trainer.models.resnet50 import build_resnet50
 from trainer.training.features import FeatureRows
 from trainer.training.head_features import HeadFeatures
 from trainer.training.head_start import start_head
-from trainer.training.loop import StageData, train_stage
+from trainer.training.labelled_stage import StageData, train_stage
 
 __all__ = [
     "combine_resnet_vit_embeddings",

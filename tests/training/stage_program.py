@@ -23,7 +23,7 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.pipeline import Share, training_batches
 from trainer.data.sampler import ShuffledEpochs
 from trainer.models.hub_layer import HubLayer
-from trainer.training.loop import StageData, train_stage
+from trainer.training.labelled_stage import StageData, train_stage
 from trainer.training.strategy import build_strategy
 
 ROWS, SIZE, CLASSES = 48, 16, 3

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from trainer.models.clip_head import build_clip_head
 from trainer.models.head import build_concatenation_head, build_head
 from trainer.training import head_features
 from trainer.training import head_start as head_start_module
@@ -175,3 +176,35 @@ def test_a_random_start_still_standardises(features: HeadFeatures) -> None:
     start_head(head, features, CLASSES, discriminant=False)
     joined = keras.Model(head.input, head.get_layer("projection").input)(features.read(np.arange(ITEMS))).numpy()
     assert np.abs(joined.mean(axis=0)).max() < 0.2
+
+
+@pytest.fixture
+def clip_features() -> HeadFeatures:
+    views, classes, _ = toy()
+    return known({"resnet50": views["resnet50"]}, classes)
+
+
+def test_the_head_of_clip_starts_as_the_discriminant_and_leaves_the_space(clip_features: HeadFeatures) -> None:
+    head = build_clip_head(clip_features.widths, CLASSES)
+    start_head(head, clip_features, CLASSES, discriminant=True)
+    rows = clip_features.read(np.arange(ITEMS))["resnet50"]
+    answer = head({"resnet50": rows})
+    np.testing.assert_array_equal(np.argmax(answer["logits"], axis=1), clip_features.item_classes)
+    np.testing.assert_allclose(answer["embedding"], rows / np.linalg.norm(rows, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_without_a_discriminant_the_head_of_clip_starts_at_zero(clip_features: HeadFeatures) -> None:
+    head = build_clip_head(clip_features.widths, CLASSES)
+    start_head(head, clip_features, CLASSES, discriminant=False)
+    seen = head(clip_features.read(np.arange(ITEMS)))["logits"]
+    np.testing.assert_array_equal(seen, np.zeros((ITEMS, CLASSES)))
+    _, scale = head.get_layer("resnet50_standardisation").get_weights()
+    assert scale.mean() > 50
+
+
+def test_the_baseline_keeps_its_own_random_start(features: HeadFeatures) -> None:
+    head = build_concatenation_head(WIDTHS, CLASSES)
+    before = head.get_layer("classifier").get_weights()
+    start_head(head, features, CLASSES, discriminant=False)
+    for a, b in zip(before, head.get_layer("classifier").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

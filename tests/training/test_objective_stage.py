@@ -17,7 +17,7 @@ from trainer.config import StageConfig
 from trainer.data.pipeline import Share, feature_batches
 from trainer.data.sampler import MinedSampler
 from trainer.training.checkpoint import load_model, read_progress
-from trainer.training.loop import StageData, train_stage
+from trainer.training.labelled_stage import StageData, train_stage
 from trainer.training.sampling import build_sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

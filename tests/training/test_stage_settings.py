@@ -20,7 +20,7 @@ from trainer.data.sampler import ShuffledEpochs
 from trainer.errors import InputError
 from trainer.models.head import compose
 from trainer.training.checkpoint import read_progress
-from trainer.training.loop import StageData, named_weights, train_stage
+from trainer.training.labelled_stage import StageData, named_weights, train_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -16,12 +16,24 @@ import keras
 from trainer.errors import InputError
 from trainer.files import atomic_path
 
-__all__ = ["HEAD_FILE", "MODEL_FILE", "Progress", "load_model", "read_progress", "restore", "save_checkpoint"]
+__all__ = [
+    "HEAD_FILE",
+    "MODEL_FILE",
+    "WORDS_FILE",
+    "Progress",
+    "load_model",
+    "read_progress",
+    "read_record",
+    "restore",
+    "save_checkpoint",
+]
 
 MODEL_FILE = "best.keras"
 """A finished model, in its folder of checkpoints."""
 HEAD_FILE = "head.keras"
 """Its head alone, for those who have the features."""
+WORDS_FILE = "words.keras"
+"""The text encoder that puts words where that model puts pictures."""
 _MEMBER = "progress.json"
 
 

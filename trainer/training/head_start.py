@@ -34,25 +34,26 @@ def start_head(head: keras.Model, features: HeadFeatures, num_classes: int, *, d
     For a posterior head see `start_posterior_head`. A linear head's projection begins with the shrunken linear
     discriminant's directions, in which classes are told apart, followed by whitened directions beside them at
     `COMPLEMENT_SCALE`, in which products of one class differ. The classifier begins as the cosine to each class's
-    centre, at `LOGIT_SCALE`, plus the weighted logarithm of its share.
+    centre, at `LOGIT_SCALE`, plus the weighted logarithm of its share. A head without a projection, CLIP's or the
+    baseline's, has the classifier of the discriminant itself.
 
     Args:
         head: as `trainer.models.head` builds it.
         features: of the training items.
         num_classes: C.
-        discriminant: false leaves the projection random, and the classifier random at `LOGIT_SCALE`.
+        discriminant: false for weights as `randomise_head` draws them; the baseline, whose features are not of unit
+            length, keeps those it was made with.
     """
-    for part in features.views:
-        if _has(head, f"{part}_standardisation"):
-            _standardise(head.get_layer(f"{part}_standardisation"), features, part)
-    projects = _has(head, "projection")
+    standardised = [part for part in features.views if _has(head, f"{part}_standardisation")]
+    for part in standardised:
+        _standardise(head.get_layer(f"{part}_standardisation"), features, part)
     if discriminant and _has(head, "rotation"):
         start_posterior_head(head, features, num_classes)
-    elif discriminant and projects:
+    elif discriminant and _has(head, "projection"):
         _start_projection(head, features, num_classes)
     elif discriminant:
         _start_classifier(head, features, num_classes)
-    elif projects:
+    elif standardised:
         randomise_head(head)
 
 
@@ -83,11 +84,16 @@ def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: in
 def randomise_head(head: keras.Model, seed: int = 0) -> None:
     """Sets projection and classifier to random values; each class's vector has the length `LOGIT_SCALE`.
 
-    Shorter ones, as Keras would draw them, give logits of a unit-length embedding that are all alike, for long.
+    Shorter ones, as Keras would draw them, give logits of a unit-length embedding that are all alike, for long. A head
+    without a projection, whose classifier alone is learned, is convex: that begins at 0.
     """
     random = np.random.default_rng(seed)
     if _has(head, "rotation"):
         randomise_posterior_head(head, random)
+        return
+    if not _has(head, "projection"):
+        classifier = head.get_layer("classifier")
+        classifier.set_weights([np.zeros(weight.shape) for weight in classifier.weights])
         return
     for name in ("projection", "classifier"):
         layer = head.get_layer(name)

@@ -12,8 +12,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,92 +23,45 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer.config import StageConfig
-from trainer.data.items import LABEL
-from trainer.data.pipeline import Share
 from trainer.errors import InputError
 from trainer.files import write_text
-from trainer.losses.build import build_objective
-from trainer.losses.objective import Objective
-from trainer.retrieval import EmbeddingTable, measure_queries
 from trainer.training.checkpoint import Progress, read_progress, restore, save_checkpoint
 from trainer.training.interrupt import Interrupt, interrupt_at_safe_place
 from trainer.training.optimizer import build_optimizer, multipliers
-from trainer.training.predictor import Predictor
 from trainer.training.strategy import is_chief, local_share
-from trainer.training.trainee import Trainee
+from trainer.training.task import Task
 
-__all__ = ["StageData", "named_weights", "train_stage"]
+__all__ = ["train_task"]
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class StageData:
-    """What a stage trains on.
-
-    Attributes:
-        batches: from (this process's share, number of the first batch) to the endless stream of training batches
-            (see `trainer.data.pipeline.training_batches`).
-        count: number of training rows, which makes an epoch.
-        class_counts: int64 `[C]`, training rows of each label.
-        validation: `{"image": …, "label": int32 [B]}` batches, read again every epoch; `None` where there are none.
-        dimensions: smaller widths at which the embedding is to serve too.
-        relevance: weight of each attribute for graded losses, the label's among them; the batches' `"attributes"` are
-            the codes of those that `trainer.losses.build.attribute_columns` names.
-        centres: answers the mean embedding of each class before training, float `[C, D]`, for proxies to start at.
-        refresh: for rows that are chosen by what the model makes of them. Takes the number of whole epochs trained and
-            whether the model may be asked now, which is so before an epoch's first batch and in one process only; says
-            whether the stream must be made anew.
-        seed: of the proxies' random starts.
-    """
-
-    batches: Callable[[Share, int], tf.data.Dataset]
-    count: int
-    class_counts: np.ndarray
-    validation: Iterable[dict[str, Any]] | None
-    dimensions: tuple[int, ...] = ()
-    relevance: Mapping[str, float] = field(default_factory=lambda: {"label": 1.0})
-    centres: Callable[[], np.ndarray] | None = None
-    refresh: Callable[[int, bool], bool] | None = None
-    seed: int = 0
-
-
-def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
-    """The trainable weights by path: `resnet50/…`, `hub_vit/…`, `head/…` for a composed model."""
-    nested = any(layer.name == "head" for layer in model.layers)
-    owners = model.layers if nested else [model]
-    return {f"{owner.name}/{weight.path}": weight for owner in owners for weight in owner.trainable_variables}
-
-
-def train_stage(
+def train_task(
     name: str,
-    model: keras.Model,
+    task: Task,
     stage: StageConfig,
-    data: StageData,
     folder: Path,
     key: str,
     strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[dict[str, float], ...]:
-    """Trains one stage, going on from its last checkpoint, and leaves the model with its best weights.
+    """Trains one stage, going on from its last checkpoint, and leaves what is trained with its best weights.
 
     Args:
         name: for logs and messages, such as `fused/head`.
-        model: answers `{"embedding", "logits"}`; made under the strategy's scope.
+        task: what is learnt; its weights were made under the strategy's scope.
         stage: its settings; at least one epoch.
-        data: what it trains on.
         folder: for `last.keras`, `best.keras`, `history.csv` and `tensorboard/`.
         key: digest of what the result depends on; a checkpoint with another key is begun anew.
         strategy: see `trainer.training.strategy.build_strategy`.
 
     Returns:
-        One row of figures an epoch: `epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds`, and
-        `val_map@r` where that is monitored.
+        One row of figures an epoch: `epoch, loss, accuracy, learning_rate, seconds`, and what the task validates with.
 
     Raises:
         InputError: the loss is not finite, or the folder cannot be written; the last checkpoint stays whole.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
-    run = _StageRun(name, model, stage, data, folder, key, strategy or tf.distribute.get_strategy())
+    run = _StageRun(name, task, stage, folder, key, strategy or tf.distribute.get_strategy())
     with interrupt_at_safe_place() as interrupt:
         history = run.run(interrupt)
     if interrupt.asked:  # after the last step
@@ -121,30 +73,23 @@ class _StageRun:
     def __init__(
         self,
         name: str,
-        model: keras.Model,
+        task: Task,
         stage: StageConfig,
-        data: StageData,
         folder: Path,
         key: str,
         strategy: tf.distribute.Strategy,
     ) -> None:
-        self.name, self.model, self.stage, self.data, self.strategy = name, model, stage, data, strategy
+        self.name, self.task, self.stage, self.strategy = name, task, stage, strategy
         self.folder, self.key = folder, key
         self.share = local_share(strategy, stage.batch_size, f"{name}: batch_size")
-        self.updates_per_epoch = max(1, round(data.count / (stage.batch_size * stage.accumulate)))
+        self.updates_per_epoch = max(1, round(task.count / (stage.batch_size * stage.accumulate)))
         self.batches_per_epoch = self.updates_per_epoch * stage.accumulate
-        with strategy.scope():
-            self.objective = self._objective()
-        # What is saved: beside the model, the proxies and memories of the objective, where it has any.
-        self.trainee = Trainee(model, self.objective) if self.objective.weights else model
-        weights = named_weights(model) | {weight.path: weight for weight in self.objective.trainable_variables}
-        factors = multipliers(list(weights), stage.layers)
-        self.weights = [weight for weight, factor in zip(weights.values(), factors, strict=True) if factor > 0.0]
+        factors = multipliers(list(task.weights), stage.layers)
+        self.weights = [weight for weight, factor in zip(task.weights.values(), factors, strict=True) if factor > 0.0]
         if not self.weights:
             raise InputError(f"{name}: layers freezes every weight; leave the stage out with epochs: 0 instead")
         with strategy.scope():
             self.optimizer = self._compile([factor for factor in factors if factor > 0.0])
-        self.predict = Predictor(model, strategy)
         self.update = tf.function(self._update)
         self.chief = is_chief(strategy)
 
@@ -153,22 +98,9 @@ class _StageRun:
         optimizer: Any = build_optimizer(stage, stage.epochs * self.updates_per_epoch, self.updates_per_epoch, factors)
         if keras.config.dtype_policy().compute_dtype == "float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.trainee.compile(optimizer=optimizer, jit_compile=False)
+        self.task.trainee.compile(optimizer=optimizer, jit_compile=False)
         optimizer.build(self.weights)
         return optimizer
-
-    def _objective(self) -> Objective:
-        counts = np.maximum(np.asarray(self.data.class_counts, np.float64), 1.0)
-        inverse = counts.sum() / (len(counts) * counts)
-        return build_objective(
-            self.stage.objective,
-            len(counts),
-            int(self.model.output["embedding"].shape[-1]),
-            dimensions=self.data.dimensions,
-            relevance=self.data.relevance,
-            class_weights=inverse if self.stage.class_weights else None,
-            seed=self.data.seed,
-        )
 
     def run(self, interrupt: Interrupt) -> tuple[dict[str, float], ...]:
         last, best = self.folder / "last.keras", self.folder / "best.keras"
@@ -176,12 +108,12 @@ class _StageRun:
         if progress is None or progress.key != self.key:
             progress = Progress(self.key)
         else:
-            restore(self.trainee, best if progress.finished else last)
+            restore(self.task.trainee, best if progress.finished else last)
             _log.info("%s: %s at epoch %d", self.name, "finished" if progress.finished else "going on", progress.epoch)
         if not progress.finished:
             progress = self._train(progress, interrupt)
             self._wait_for_all()
-            restore(self.trainee, best)
+            restore(self.task.trainee, best)
         return progress.history
 
     def _train(self, progress: Progress, interrupt: Interrupt) -> Progress:
@@ -202,23 +134,23 @@ class _StageRun:
         return progress
 
     def _refresh(self, progress: Progress) -> bool:
-        """Whether other rows come from now on; see `StageData.refresh`."""
-        if self.data.refresh is None:
+        """Whether other rows come from now on; see `Task.refresh`."""
+        refresh = self.task.refresh
+        if refresh is None:
             return False
         begins = progress.batch == progress.epoch * self.batches_per_epoch
-        changed = self.chief and self.data.refresh(progress.epoch, begins)
+        changed = self.chief and refresh(progress.epoch, begins)
         self._wait_for_all()  # the others read what the chief has written
-        return changed if self.chief else self.data.refresh(progress.epoch, False)
+        return changed if self.chief else refresh(progress.epoch, False)
 
     def _judge_start(self, progress: Progress) -> Progress:
         """Where training never gets better than the start, the start is the best."""
-        if self.data.centres is not None and self.objective.trainable_variables:
-            self.objective.set_centers(self.data.centres())
-        figures = self._validate()
+        self.task.begin()
+        figures = self.task.validate()
         if not figures:
             return progress
         if self.chief:
-            save_checkpoint(self.trainee, self.folder / "best.keras")
+            save_checkpoint(self.task.trainee, self.folder / "best.keras")
         _log.info("%s starts at %s", self.name, _shown(figures))
         return dataclasses.replace(progress, best=self._score(figures))
 
@@ -226,7 +158,7 @@ class _StageRun:
         """By which results are compared: higher is better. Without validation, that of training."""
         if not any(name.startswith("val_") for name in figures):
             return figures["accuracy"], -figures["loss"]
-        return figures[f"val_{self.stage.monitor}"], -figures["val_loss"]
+        return self.task.score(figures)
 
     def _wait_for_all(self) -> None:
         # The chief has written the best checkpoint that every worker is about to read.
@@ -236,8 +168,8 @@ class _StageRun:
 
     def _stream(self, first_batch: int) -> Any:
         if self.strategy.num_replicas_in_sync == 1:
-            return self.data.batches(self.share, first_batch)
-        return self.strategy.distribute_datasets_from_function(lambda _: self.data.batches(self.share, first_batch))
+            return self.task.batches(self.share, first_batch)
+        return self.strategy.distribute_datasets_from_function(lambda _: self.task.batches(self.share, first_batch))
 
     def _epoch(self, progress: Progress, iterator: Any, interrupt: Interrupt) -> Progress:
         begun = time.monotonic()
@@ -275,20 +207,17 @@ class _StageRun:
         return sums
 
     def _gradients(self, batch: dict[str, Any]) -> tuple[list[Any], tf.Tensor]:
-        labels = batch["label"]
-        pictures = float(self.stage.batch_size * self.stage.accumulate)
+        rows = float(self.stage.batch_size * self.stage.accumulate)
         with tf.GradientTape() as tape:
-            outputs = self.model(batch["image"], training=True)
-            losses = self.objective(batch, outputs)
-            extra = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses] or [tf.constant(0.0)])
+            losses, right = self.task.losses(batch)
+            extra = tf.add_n([tf.cast(loss, tf.float32) for loss in self.task.trainee.losses] or [tf.constant(0.0)])
             share = extra / (self.strategy.num_replicas_in_sync * self.stage.accumulate)
-            loss = tf.reduce_sum(losses) / pictures + share
+            loss = tf.reduce_sum(losses) / rows + share
             scaled = self.optimizer.scale_loss(loss)
-        right = tf.equal(tf.argmax(outputs["logits"], 1), tf.argmax(labels, 1))
         figures = [
             tf.reduce_sum(losses),
             tf.reduce_sum(tf.cast(right, tf.float32)),
-            tf.cast(tf.shape(labels)[0], tf.float32),
+            tf.cast(tf.shape(losses)[0], tf.float32),
         ]
         found = tape.gradient(scaled, [weight.value for weight in self.weights], unconnected_gradients="zero")
         # A hub module may gather rows of a variable, which gives a sparse gradient, or leave one out.
@@ -310,7 +239,7 @@ class _StageRun:
         trained = [weight.numpy() for weight in self.weights] if self.stage.ema else None
         if trained is not None:
             self._averaging_optimizer().finalize_variable_values(self.weights)
-        validation = self._validate()
+        validation = self.task.validate()
         loss, right, count = progress.sums
         row = {
             "epoch": epoch,
@@ -335,7 +264,7 @@ class _StageRun:
             finished=over,
         )
         if kept and self.chief:
-            save_checkpoint(self.trainee, self.folder / "best.keras")
+            save_checkpoint(self.task.trainee, self.folder / "best.keras")
         if trained is not None:
             for weight, value in zip(self.weights, trained, strict=True):
                 weight.assign(value)
@@ -346,30 +275,9 @@ class _StageRun:
     def _averaging_optimizer(self) -> keras.optimizers.Optimizer:
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
-    def _validate(self) -> dict[str, float]:
-        if self.data.validation is None:
-            return {}
-        loss = right = 0.0
-        known: list[np.ndarray] = []
-        embeddings: list[np.ndarray] = []
-        for batch in self.data.validation:
-            labels = np.asarray(batch["label"])
-            outputs = self.predict(batch["image"])
-            logits = np.asarray(outputs["logits"], np.float64)
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            loss -= log_probability[np.arange(len(labels)), labels].sum()
-            right += float((logits.argmax(axis=1) == labels).sum())
-            known.append(labels)
-            if self.stage.monitor == "map@r":
-                embeddings.append(np.asarray(outputs["embedding"], np.float32))
-        labels = np.concatenate(known)
-        found = {"val_loss": loss / len(labels), "val_accuracy": right / len(labels)}
-        return found | ({"val_map@r": _map_at_r(labels, np.concatenate(embeddings))} if embeddings else {})
-
     def _save(self, progress: Progress) -> None:
         if self.chief:
-            save_checkpoint(self.trainee, self.folder / "last.keras", progress)
+            save_checkpoint(self.task.trainee, self.folder / "last.keras", progress)
             table = io.StringIO()
             if progress.history:
                 out = csv.DictWriter(table, list(progress.history[0]))
@@ -389,11 +297,6 @@ class _StageRun:
         )
 
 
-def _map_at_r(labels: np.ndarray, embeddings: np.ndarray) -> float:
-    table = EmbeddingTable(np.arange(len(labels)).astype(np.str_), embeddings, {LABEL: labels.astype(np.str_)})
-    return float(measure_queries(table, table, (1,), same_table=True).means()["map@r"] or 0.0)
-
-
 def _shown(row: dict[str, float]) -> str:
-    names = ("loss", "accuracy", "val_loss", "val_accuracy", "val_map@r")
-    return ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
+    hidden = ("epoch", "learning_rate", "seconds")
+    return ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name not in hidden)

@@ -26,17 +26,18 @@ from trainer.data.sampler import MinedSampler, Sampler
 from trainer.losses.build import attribute_columns
 from trainer.models.head import compose
 from trainer.models.posterior_head import GradedAttribute
-from trainer.models.registry import build_model_head, parts_of
+from trainer.models.registry import build_model_head
 from trainer.training.checkpoint import HEAD_FILE, MODEL_FILE, Progress, read_progress, save_checkpoint
 from trainer.training.decoded_pictures import DecodedPictures
 from trainer.training.features import MIRRORED, PLAIN, FeatureRows, backbone_digest, extraction_environment
 from trainer.training.head_features import HeadFeatures
 from trainer.training.head_start import randomise_head, start_head
-from trainer.training.loop import StageData, train_stage
+from trainer.training.labelled_stage import StageData, train_stage
 from trainer.training.optimizer import check_rules, multipliers
 from trainer.training.predictor import Predictor
 from trainer.training.run_context import RunContext, digest
 from trainer.training.sampling import build_sampler
+from trainer.training.words import train_words
 
 __all__ = ["train_models"]
 
@@ -58,13 +59,13 @@ def train_models(run: RunContext) -> None:
             backbones[name] = _backbone_model(run, name, backbones[name])
     for name in run.config.model.names:
         if name not in backbones:
-            _joined_model(run, name, {part: backbones[part] for part in parts_of(name, run.config.model)})
+            _joined_model(run, name, {part: backbones[part] for part in run.config.model.parts_of(name)})
 
 
 def _check_rules(run: RunContext, backbones: Mapping[str, keras.Model]) -> None:
     paths = [f"{name}/{weight.path}" for name, backbone in backbones.items() for weight in backbone.trainable_variables]
     for name in run.config.model.names:
-        widths = {part: int(backbones[part].output_shape[-1]) for part in parts_of(name, run.config.model)}
+        widths = {part: int(backbones[part].output_shape[-1]) for part in run.config.model.parts_of(name)}
         head = build_model_head(name, run.config.model, widths, len(run.labels), graded_attributes(run))
         paths += [f"head/{weight.path}" for weight in head.trainable_variables]
     for stage in ("finetune", "joint"):
@@ -290,6 +291,14 @@ class _PictureValidation:
 
 
 def _finish(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: keras.Model, key: str) -> None:
+    """Teaches the model words where that is asked for, and writes it; leaves its backbones as they were."""
+    before = {part: backbone.get_weights() for part, backbone in parts.items()}
+    _write(run, name, parts, head, train_words(run, name, parts, head, key))
+    for part, backbone in parts.items():
+        backbone.set_weights(before[part])
+
+
+def _write(run: RunContext, name: str, parts: Mapping[str, keras.Model], head: keras.Model, key: str) -> None:
     """Writes the finished model and, for evaluating from cached features, its head; unless they are there already."""
     folder = run.checkpoints(name)
     there = [read_progress(folder / file) for file in (HEAD_FILE, MODEL_FILE)]
