@@ -83,6 +83,59 @@ def metrics_row(model: str, split: str, accuracy: float) -> dict[str, Any]:
     return {**head, **values, "map@r": None, "macro": macro, "intervals": intervals}
 
 
+def words_of(items: pd.DataFrame) -> dict[str, Any]:
+    """What `words.json` holds."""
+
+    def example(kind: str, text: str, *found: int) -> dict[str, Any]:
+        neighbours = [
+            {
+                **{name: str(items[name][at]) for name in ("id", "label", "image_path")},
+                "score": 0.5,
+                "values": {"gender": str(items["gender"][at]), "label": str(items["label"][at])},
+                "right": at % 2 == 0,
+            }
+            for at in found
+        ]
+        return {"kind": kind, "text": text, "matches": 2, "precision": 0.5, "neighbours": neighbours}
+
+    measured = {"precision@1": 0.8, "precision@10": 0.5, "ceiling@1": 1.0, "ceiling@10": 0.6, "by_item@10": 0.7}
+    intervals = {"precision@1": [0.7, 0.9], "precision@10": [0.4, 0.6]}
+    recall = {"recall@1": 0.2, "recall@10": 0.6, "median_rank": 7, "intervals": {"recall@1": [0.1, 0.3]}}
+    return {
+        "zero_shot": {
+            "labels": 3,
+            "prompts": ["{label}"],
+            "queries": 15,
+            "accuracy": 0.87,
+            "accuracy_macro": 0.85,
+            "intervals": {"accuracy": [0.8, 0.9]},
+            "confused": [{"label": LABELS[0], "predicted": LABELS[1], "count": 2, "share": 0.4}],
+        },
+        "titles": {
+            "attribute": "productDisplayName",
+            "queries": 15,
+            "gallery": 16,
+            "shared": 4,
+            "rows": [{"right": "item", **recall}, {"right": "same title", **recall}],
+        },
+        "queries": [
+            {"template": "{gender} {label}", "attribute": name, "queries": 6, **measured, "intervals": intervals}
+            for name in ("gender", "label", "(all)")
+        ],
+        "composed": [
+            {"text": text, "attribute": "gender", "weight": weight, "queries": 15, "k": 10}
+            | {"label": 1 - weight, "asked": weight, "both": 0.3, "ceiling": 0.9}
+            for text in ("{gender}", "{gender} {label}")
+            for weight in (0.0, 0.5, 1.0)
+        ],
+        "examples": [
+            example("best", HOSTILE, 0, 3),
+            example("worst", "Men's Shoes", 1, 4),
+            example("random", "Bags", 1),
+        ],
+    }
+
+
 def write_evaluation(folder: Path, items: pd.DataFrame, model: str) -> None:
     """Every file below `evaluation/<model>/`."""
 
@@ -126,6 +179,7 @@ def write_evaluation(folder: Path, items: pd.DataFrame, model: str) -> None:
             "curve": [{"threshold": t, "precision": t, "recall": 1 - t} for t in (0.5, 0.75, 1.0)],
         },
     }
+    files["words"] = words_of(items)
     for name, value in files.items():
         path = folder / "evaluation" / model / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,9 @@ def table_of(labels: str, vectors: Any, predicted: str | None = None) -> Embeddi
 
 
 def results_of(table: EmbeddingTable, findings: Findings | None = None) -> ModelResults:
-    nothing = dict.fromkeys(("per_class", "curve", "slices", "robustness", "ablations", "dimensions", "no_match"))
+    nothing = dict.fromkeys(
+        ("per_class", "curve", "slices", "robustness", "ablations", "dimensions", "no_match", "words")
+    )
     return ModelResults(name="m", table=table, findings=findings, **nothing)  # type: ignore[arg-type]
 
 

@@ -38,7 +38,7 @@ def section(page: str, name: str) -> str:
 def test_every_section_is_there_and_every_picture_once(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     names = re.findall(r'<section id="([^"]+)"', text)
-    assert len(names) == len(set(names)) == 2 * 10 + 3
+    assert len(names) == len(set(names)) == 2 * 11 + 3
     assert 'class="missing"' not in text.replace('<noscript><p class="missing">', "")
     products = products_in(text)
     assert text.count("data:image/webp;base64,") == len(products) == 15 + len({"p4", "p10"} - set(products))
@@ -125,7 +125,7 @@ def test_what_is_not_there_is_said_with_the_command_that_makes_it(own_run: Path)
     text = write_report(load_config(own_run / "config.yaml"), own_run, own_run / "report.html").read_text("utf-8")
     jobs = {"robustness-": "robustness", "training": "train", "summary": "run"}
     missing = [name for name in re.findall(r'<section id="([^"]+)"', text) if name != "run"]
-    assert len(missing) == 2 * 10 + 2
+    assert len(missing) == 2 * 11 + 2
     for name in missing:
         job = next((job for part, job in jobs.items() if part in f"{name}-"), "evaluate")
         said = section(text, name)

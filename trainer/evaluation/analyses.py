@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from trainer.config import Config
+from trainer.evaluation.zero_shot import EmbedTexts
 from trainer.files import write_json
 from trainer.retrieval import EmbeddingTable, QueryMetrics, RetrievalResult, find_neighbours
 
@@ -39,6 +40,7 @@ class Evaluated:
         measured: what each of them found, at the K of `config.evaluate.ks`.
         encode: makes the table of all items for another view of the pictures (`mirrored`); None where there is no
             model at hand to do so.
+        embed_texts: puts N texts where the model puts pictures, `[N, D]` float32; None for a model without words.
     """
 
     config: Config
@@ -49,6 +51,7 @@ class Evaluated:
     queries: EmbeddingTable
     measured: QueryMetrics
     encode: Callable[[str], EmbeddingTable] | None = None
+    embed_texts: EmbedTexts | None = None
 
     @cached_property
     def neighbours(self) -> RetrievalResult:
@@ -70,6 +73,7 @@ ANALYSES: Mapping[str, str] = {
     "dimensions": "trainer.evaluation.dimensions:dimensions",
     "ablations": "trainer.evaluation.ablation:ablations",
     "no_match": "trainer.evaluation.no_match:no_match",
+    "words": "trainer.evaluation.words:words",
 }
 """File stem to the place of an `Analysis`, `module:function`, imported when its turn comes."""
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from trainer.errors import InputError
 from trainer.evaluation.text_table import text_table
+from trainer.evaluation.zero_shot import ZERO_SHOT
 from trainer.files import write_text
 
 __all__ = ["PUBLISHED_ROWS", "comparison_frame", "format_table", "write_comparison"]
@@ -73,6 +74,12 @@ _INTERVAL = "In brackets: the 95 % interval, from a bootstrap over queries."
 _PUBLISHED = (
     'Rows marked "published notebook" are those of the published notebook on Fashion Product Images (Small), which '
     'calls hit_rate@K "Precision@K"; "-" is what it does not give.'
+)
+
+
+_WORDS = (
+    f'Rows named "<model>{ZERO_SHOT}" tell labels by prompts alone, without the classifier; what they find are the '
+    "model's own embeddings."
 )
 
 
@@ -167,6 +174,7 @@ def _markdown(frame: pd.DataFrame, published_protocol: bool) -> str:
     notes = [_HIT_RATE]
     notes += [_INTERVAL] if any(name.endswith("_low") for name in frame.columns) else []
     notes += [_PUBLISHED] if published_protocol else []
+    notes += [_WORDS] if any(str(row["model"]).endswith(ZERO_SHOT) for row in records) else []
     return "\n\n".join([*tables, "\n".join(f"- {note}" for note in notes)]) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,8 +15,15 @@ from trainer.config import Config
 from trainer.data.items import SPLIT
 from trainer.errors import InputError
 from trainer.evaluation import confusion_matrix
+from trainer.evaluation.analyses import analysis_path
 from trainer.jobs.evaluate import embeddings_path
-from trainer.plots import plot_confusion, plot_embedding_map, plot_retrieval_grid, plot_training_curves
+from trainer.plots import (
+    plot_confusion,
+    plot_embedding_map,
+    plot_retrieval_grid,
+    plot_training_curves,
+    plot_word_grid,
+)
 from trainer.retrieval import EmbeddingTable, find_neighbours, own_rows
 
 __all__ = ["run"]
@@ -26,7 +34,8 @@ Task = Callable[[], Path]
 
 
 def run(config: Config, workdir: Path) -> None:
-    """Draws into `plots/`: confusion matrices, embedding maps, training curves, queries with their neighbours.
+    """Draws into `plots/`: confusion matrices, embedding maps, training curves, queries with their neighbours, words
+    with the pictures they find.
 
     Pictures show the last split that the configuration evaluates, and that has items. Several are drawn at once.
 
@@ -52,12 +61,25 @@ def _model_tasks(config: Config, workdir: Path) -> Iterator[Task]:
         yield partial(_draw_neighbours, table, folder / f"neighbours-{name}.png", config.seed)
         if "predicted_label" not in table.attributes:
             continue
+        yield from _word_tasks(workdir, name)
         confusion = confusion_matrix(table.labels, table.attributes["predicted_label"])
         yield partial(plot_confusion, confusion, folder / f"confusion-{name}.png")
         for method in ("pca", "tsne") if name in _with_tsne(config) else ("pca",):
             for dimensions in (2, 3):
                 file = folder / f"map-{name}-{method}-{dimensions}d.png"
                 yield partial(plot_embedding_map, table, file, method=method, dimensions=dimensions, seed=config.seed)
+
+
+def _word_tasks(workdir: Path, name: str) -> Iterator[Task]:
+    path = analysis_path(workdir, name, "words")
+    if not path.is_file():
+        return
+    try:
+        examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"expected what evaluate writes at {path}, it cannot be read; run evaluate again") from error
+    if examples:
+        yield partial(plot_word_grid, examples, workdir / "plots" / f"words-{name}.png")
 
 
 def _with_tsne(config: Config) -> tuple[str, ...]:

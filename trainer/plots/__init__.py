@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trainer.plots.embedding_map import plot_embedding_map
     from trainer.plots.retrieval_grid import plot_retrieval_grid
     from trainer.plots.training_curves import plot_training_curves
+    from trainer.plots.word_grid import plot_word_grid
 
 __all__ = [
     "plot_confusion",
@@ -21,6 +22,7 @@ __all__ = [
     "plot_embedding_map",
     "plot_retrieval_grid",
     "plot_training_curves",
+    "plot_word_grid",
 ]
 
 

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer.data.items import IMAGE_PATH
 from trainer.errors import InputError
-from trainer.plots.style import RIGHT, WRONG, canvas, shortened
+from trainer.plots.picture_cell import show_picture
+from trainer.plots.style import canvas, shortened
 from trainer.retrieval.metrics import relevance
 from trainer.retrieval.neighbours import RetrievalResult
 from trainer.retrieval.table import EmbeddingTable
 
 __all__ = ["plot_retrieval_grid"]
-
-THUMBNAIL = 160
 
 
 def plot_retrieval_grid(
@@ -75,11 +72,11 @@ def plot_retrieval_grid(
         grid = figure.subplots(len(chosen), columns, squeeze=False)
         for line, (kind, at) in zip(grid, chosen, strict=True):
             query = result.queries[at]
-            _show(line[0], queries, query, f"{kind}\n{_name(queries, query)}", None)
+            show_picture(line[0], str(queries.attributes[IMAGE_PATH][query]), f"{kind}\n{_name(queries, query)}")
             for rank, axes in enumerate(line[1:]):
                 row = result.rows[at, rank]
                 title = f"{result.scores[at, rank]:.3f}\n{_name(gallery, row)}"
-                _show(axes, gallery, row, title, bool(right[at, rank]))
+                show_picture(axes, str(gallery.attributes[IMAGE_PATH][row]), title, bool(right[at, rank]))
         figure.suptitle("query, then its nearest: similarity and label; green solid is right, red dashed is wrong")
     return Path(path)
 
@@ -121,30 +118,3 @@ def _varied(ordered: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
 
 def _name(table: EmbeddingTable, row: int) -> str:
     return shortened(str(table.labels[row]), 16)
-
-
-def _show(axes: Axes, table: EmbeddingTable, row: int, title: str, right: bool | None) -> None:
-    """Draws one picture with its title; `right` None is a query and has no frame."""
-    axes.imshow(_thumbnail(str(table.attributes[IMAGE_PATH][row])))
-    axes.set_title(title, fontsize=7, loc="center", pad=3)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(right is not None)
-        spine.set(color=RIGHT if right else WRONG, linewidth=2.2, linestyle="-" if right else (0, (3, 1.5)))
-
-
-def _thumbnail(path: str) -> np.ndarray:
-    """`[THUMBNAIL, THUMBNAIL, 3]` uint8: the whole picture, upright, on white."""
-    try:
-        with Image.open(path) as picture:
-            picture.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise InputError(
-            f"expected a picture at {path}, received: {type(error).__name__}; "
-            "put the picture back or prepare the catalogue again"
-        ) from error
-    white = Image.new("RGBA", upright.size, "white")
-    white.alpha_composite(upright)
-    return np.asarray(ImageOps.pad(white.convert("RGB"), (THUMBNAIL, THUMBNAIL), color="white"))

@@ -127,9 +127,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class QueryRow:
-    """A query and what it found, best first."""
+    """A query, a picture or words, and what it found, best first."""
 
-    query: Picture
+    query: Picture | str
     found: tuple[Picture, ...]
 
 

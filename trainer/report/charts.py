@@ -14,7 +14,15 @@ from trainer.report.metric_names import as_number, main_metrics, metric_title, m
 from trainer.report.results import NoMatch, Row
 from trainer.report.theme import OTHER, PALETTE, SYMBOLS
 
-__all__ = ["curve_chart", "dimensions_chart", "figure_of", "label_text", "no_match_chart", "training_charts"]
+__all__ = [
+    "composed_chart",
+    "curve_chart",
+    "dimensions_chart",
+    "figure_of",
+    "label_text",
+    "no_match_chart",
+    "training_charts",
+]
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _CURVES = ("hit_rate", "precision", "recall", "ndcg")
@@ -76,6 +84,31 @@ def dimensions_chart(model: str, rows: Sequence[Row]) -> Chart | None:
         "Quality by dimension of the embedding",
         "Lines over the number of dimensions kept, on a logarithmic axis.",
         figure_of(traces, xaxis=axis, hovermode="x unified"),
+    )
+
+
+def composed_chart(model: str, rows: Sequence[Row]) -> Chart | None:
+    """What a picture and words find together, by the weight of the words; None where there is nothing to compare."""
+    if len({row.get("weight") for row in rows}) < 2:
+        return None
+    forms = list(dict.fromkeys(str(row.get("text", "")) for row in rows))
+    traces = []
+    for colour, name in enumerate(("label", "asked", "both")):
+        for dash, form in enumerate(forms):
+            chosen = [row for row in rows if str(row.get("text", "")) == form]
+            chosen.sort(key=lambda row: as_number(row.get("weight")) or 0.0)
+            title = f"{name}, {label_text(form, 40)}" if len(forms) > 1 else name
+            values = [as_number(row.get(name)) for row in chosen]
+            weights = [row.get("weight") for row in chosen]
+            line = _line(weights, values, title, colour, f"{title}: %{{y:.3f}}", dash=dash)
+            traces.append(line.update(mode="lines+markers", marker_symbol=SYMBOLS[dash % len(SYMBOLS)], marker_size=8))
+    return Chart(
+        f"{model}-composed",
+        "A picture, but with another value",
+        "Lines over the weight of the words: shares of the nearest with the picture's label, with the value asked for, "
+        "and with both.",
+        figure_of(traces, xaxis_title="weight of the words", yaxis_rangemode="tozero", hovermode="x unified"),
+        note="At 0 the picture alone is asked with, at 1 the words alone. Where both is highest is the weight to take.",
     )
 
 

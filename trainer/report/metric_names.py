@@ -15,6 +15,8 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ("precision@K", "share of right items among the K nearest, mean over queries"),
     ("recall@K", "share of all right items that are among the K nearest, mean over queries"),
     ("NDCG@K", "gain of the K nearest by their grade, discounted by rank, over that of the best order"),
+    ("ceiling@K", "the highest precision@K that any ranking could have, as there may be fewer right items than K"),
+    ("by item@K", "precision@K where a question in words counts as often as there are items that are just that"),
     ("R-precision", "precision at R, where R is how many right items there are"),
     ("MAP@R", "mean over ranks 1 to R of the precision at every rank that holds a right item, 0 at the others"),
     ("MRR", "mean of 1 / rank of the first right item"),

@@ -13,6 +13,7 @@ from trainer.report.products import Products
 from trainer.report.queries import query_grids
 from trainer.report.results import Findings, ModelResults, NoMatch, Row, RunResults
 from trainer.report.tables import metric_table, plain_table, shown_number
+from trainer.report.word_section import words_section
 
 __all__ = ["model_sections"]
 
@@ -30,6 +31,7 @@ def model_sections(run: RunResults, results: ModelResults, products: Products) -
     """
     makers: tuple[Callable[[RunResults, ModelResults, Products], Section], ...] = (
         _queries,
+        words_section,
         _curve,
         _map,
         _classes,

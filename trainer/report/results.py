@@ -23,7 +23,12 @@ __all__ = [
     "NoMatch",
     "Row",
     "RunResults",
+    "WordExample",
+    "WordNeighbour",
+    "WordTitles",
+    "Words",
     "WorstQuery",
+    "ZeroShot",
     "read_model",
     "read_run",
 ]
@@ -79,6 +84,54 @@ class NoMatch(BaseModel):
     curve: list[dict[str, Any]] = []
 
 
+class WordNeighbour(Found):
+    """What a question in words found, and whether it is all that was asked for."""
+
+    values: dict[str, str] = {}
+    right: bool | None = None
+
+
+class WordExample(BaseModel):
+    """A question in words with what it found."""
+
+    kind: str = ""
+    text: str = ""
+    matches: int | None = None
+    precision: float | None = None
+    neighbours: list[WordNeighbour] = []
+
+
+class ZeroShot(BaseModel):
+    """What telling labels by words came to."""
+
+    labels: int | None = None
+    queries: int | None = None
+    accuracy: float | None = None
+    accuracy_macro: float | None = None
+    intervals: dict[str, Any] = {}
+    confused: list[dict[str, Any]] = []
+
+
+class WordTitles(BaseModel):
+    """How titles found their products."""
+
+    attribute: str = "title"
+    queries: int | None = None
+    gallery: int | None = None
+    shared: int | None = None
+    rows: list[dict[str, Any]] = []
+
+
+class Words(BaseModel):
+    """`words.json`."""
+
+    zero_shot: ZeroShot | None = None
+    titles: WordTitles | None = None
+    queries: list[dict[str, Any]] = []
+    composed: list[dict[str, Any]] = []
+    examples: list[WordExample] = []
+
+
 @dataclass(frozen=True, eq=False)
 class ModelResults:
     """What is known of one model.
@@ -86,7 +139,7 @@ class ModelResults:
     Args:
         name: the model.
         table: its embeddings of the items of the split that is shown.
-        per_class, curve, slices, findings, robustness, ablations, dimensions, no_match: the files of
+        per_class, curve, slices, findings, robustness, ablations, dimensions, no_match, words: the files of
             `RUN/evaluation/<model>/` under these names.
     """
 
@@ -100,6 +153,7 @@ class ModelResults:
     ablations: Sequence[Row] | None
     dimensions: Sequence[Row] | None
     no_match: NoMatch | None
+    words: Words | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +236,7 @@ def read_model(run: RunResults, name: str) -> ModelResults:
         ablations=_read(folder / "ablations.json", rows),
         dimensions=_read(folder / "dimensions.json", rows),
         no_match=_read(folder / "no_match.json", NoMatch),
+        words=_read(folder / "words.json", Words),
     )
 
 
