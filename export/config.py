@@ -98,6 +98,7 @@ class ExportConfig(Section):
         filterable: attributes to filter by, among `attributes`; null for those with at most 1,000 distinct values.
         precision: of the encoder's arithmetic; `auto` takes bfloat16 where this machine's processor is faster in it.
         target: kind of device that will serve.
+        words: whether to export what reads texts, where the model has learnt words.
         index: how the lookup finds.
         batching: how the server gathers requests.
         max_drift: how far the optimised encoder may move.
@@ -114,6 +115,7 @@ class ExportConfig(Section):
     filterable: Annotated[Names, *Distinct] | None = None
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     target: Literal["cpu", "gpu", "tpu"] = "cpu"
+    words: bool = True
     index: IndexConfig = IndexConfig()
     batching: BatchingConfig = BatchingConfig()
     max_drift: DriftConfig = DriftConfig()

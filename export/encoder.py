@@ -1,4 +1,4 @@
-"""The exported encoder: pictures to embeddings and labels, as signatures of a SavedModel."""
+"""The exported encoder: pictures to embeddings and labels, and texts to embeddings, as signatures of a SavedModel."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import tensorflow as tf
 from export.optimise.network import Network, optimise
 from export.optimise.precision import Precision, Target, choose_precision
 from export.pictures import MAX_PIXELS, decode_pictures, preprocessing
+from export.text.text_side import TextSide
 from serving.contract import (
     CLASSIFY_IMAGES,
     EMBED_IMAGES,
     EMBED_PIXELS,
+    EMBED_TEXTS,
     EMBEDDING,
     FINGERPRINT,
     IMAGE_BYTES,
@@ -26,6 +28,7 @@ from serving.contract import (
     PIXELS,
     SCORES,
     SERVING_DEFAULT,
+    TEXT,
 )
 from trainer.errors import InputError
 
@@ -43,6 +46,8 @@ class Encoder(tf.Module):
         `embed_pixels`: `pixels` uint8 `[B, H, W, 3]` to `embedding`; nothing but arithmetic, so it compiles for TPUs.
         `classify_images`: `image_bytes` to `labels` string `[B, k]`, the likeliest first, and `scores` float32
         `[B, k]`, their probabilities.
+        `embed_texts`, where the model has learnt words: `text` string `[B]` to `embedding`, in the pictures' space and
+        hence with the pictures' fingerprint.
 
     Args:
         network: answers `embedding` and `logits`.
@@ -53,6 +58,10 @@ class Encoder(tf.Module):
         fingerprint: see `model_fingerprint`.
         top_labels: k; fewer where there are fewer labels.
         max_pixels: see `decode_pictures`.
+        words: what reads texts; None where nothing does.
+
+    Raises:
+        InputError: texts have embeddings of another width.
     """
 
     def __init__(
@@ -66,8 +75,15 @@ class Encoder(tf.Module):
         fingerprint: str,
         top_labels: int = _TOP_LABELS,
         max_pixels: int = MAX_PIXELS,
+        words: TextSide | None = None,
     ) -> None:
         super().__init__(name="encoder")
+        if words is not None and words.embedding_dim != embedding_dim:
+            raise InputError(
+                f"expected texts to have embeddings as wide as the pictures', {embedding_dim}, received "
+                f"{words.embedding_dim}; run train again"
+            )
+        self.words = words
         self.network = network
         self.image_size, self.embedding_dim = image_size, embedding_dim
         self.precision: Precision = precision
@@ -87,6 +103,7 @@ class Encoder(tf.Module):
         target: Target = "cpu",
         top_labels: int = _TOP_LABELS,
         max_pixels: int = MAX_PIXELS,
+        words: TextSide | None = None,
     ) -> Encoder:
         """Optimises a trained model.
 
@@ -97,9 +114,11 @@ class Encoder(tf.Module):
             target: kind of device that will serve.
             top_labels: how many labels `classify_images` answers at most.
             max_pixels: of a picture before it is refused.
+            words: what reads texts, learnt for this model.
 
         Raises:
-            InputError: the model does not answer so, or there are more or fewer labels than logits.
+            InputError: the model does not answer so, there are more or fewer labels than logits, or texts have
+                embeddings of another width.
         """
         size, dimension = _sizes(model, labels)
         chosen = choose_precision(precision, target)
@@ -112,6 +131,7 @@ class Encoder(tf.Module):
             fingerprint=model_fingerprint(model),
             top_labels=top_labels,
             max_pixels=max_pixels,
+            words=words,
         )
 
     @property
@@ -124,6 +144,24 @@ class Encoder(tf.Module):
         """How bytes become pixels, for the manifest."""
         return preprocessing(self.image_size, self.max_pixels)
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether texts can be embedded."""
+        return self.words is not None
+
+    @property
+    def words_facts(self) -> dict[str, Any]:
+        """How texts are read, for the manifest; empty where they are not."""
+        return self.words.manifest if self.words is not None else {}
+
+    def embed(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """String `[B]`, bytes of picture files, to float32 `[B, D]` of unit length; also within a graph."""
+        return self.signatures()[EMBED_IMAGES](image_bytes=image_bytes)[EMBEDDING]
+
+    def embed_texts(self, text: tf.Tensor) -> tf.Tensor:
+        """String `[B]` to float32 `[B, D]` of unit length, where the encoder reads words; also within a graph."""
+        return self.signatures()[EMBED_TEXTS](text=text)[EMBEDDING]
+
     def encode(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """uint8 `[B, S, S, 3]` to `embedding` float32 `[B, D]` of unit length and `logits` float32 `[B, C]`."""
         return self.network(tf.ensure_shape(pixels, (None, self.image_size, self.image_size, 3)))
@@ -133,11 +171,12 @@ class Encoder(tf.Module):
         return decode_pictures(image_bytes, self.image_size, self.max_pixels)
 
     def marked(self, answer: Mapping[str, tf.Tensor], like: tf.Tensor) -> dict[str, tf.Tensor]:
-        """An answer with the fingerprint beside it, for as many pictures as `like` has rows."""
+        """An answer with the fingerprint beside it, for as many queries as `like` has rows."""
         return {**answer, FINGERPRINT: tf.fill(tf.shape(like)[:1], self.fingerprint)}
 
     def signatures(self) -> dict[str, Any]:
-        """Name to concrete function; traced once. A TPU's compiler takes `embed_pixels` alone."""
+        """Name to concrete function; traced once. A TPU's compiler takes `embed_pixels` alone, since the others begin
+        with strings: they run on the host."""
         if not self._signatures:
             image_bytes = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
             pixels = tf.TensorSpec((None, self.image_size, self.image_size, 3), tf.uint8, name=PIXELS)
@@ -150,6 +189,10 @@ class Encoder(tf.Module):
                 EMBED_PIXELS: embed_pixels,
                 CLASSIFY_IMAGES: classify,
             }
+            if (words := self.words) is not None:
+                text = tf.TensorSpec((None,), tf.string, name=TEXT)
+                embed_texts = tf.function(lambda text: self.marked({EMBEDDING: words.embed(text)}, text))
+                self._signatures[EMBED_TEXTS] = embed_texts.get_concrete_function(text=text)
         return dict(self._signatures)
 
     def _embed_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import numpy as np
 import tensorflow as tf
 
-from export.lookup import Lookup
 from export.manifest import read_manifest
-from export.search import Search
-from serving.contract import EMBED_IMAGES, EMBEDDING, Manifest
+from serving.contract import EMBED_IMAGES, EMBED_TEXTS, EMBEDDING, Manifest
 from trainer.errors import InputError
 
-__all__ = ["ExportedEncoder", "ExportedSearch"]
+__all__ = ["ExportedEncoder"]
 
 
 class ExportedEncoder(tf.Module):
-    """The signature `embed_images` of an encoder's SavedModel, with the variables that it reads.
+    """The signatures `embed_images` and, where the encoder reads words, `embed_texts` of a SavedModel, with the
+    variables that they read.
 
     Args:
         folder: of the version, such as `EXPORTS/fused_encoder/3`.
@@ -36,15 +34,16 @@ class ExportedEncoder(tf.Module):
             raise InputError(f"expected an exported encoder, {folder} is a {self.manifest.kind}")
         try:
             loaded = tf.saved_model.load(str(folder), tags=["serve"])
-            embed = loaded.signatures[EMBED_IMAGES]
+            names = (EMBED_IMAGES, EMBED_TEXTS) if self.reads_words else (EMBED_IMAGES,)
+            signatures = {name: loaded.signatures[name] for name in names}
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             raise InputError(
                 f"expected a SavedModel with the signature {EMBED_IMAGES} in {folder}, it cannot be loaded "
                 f"({' '.join(str(error).split())[:200]}); run python -m export verify {folder}"
             ) from error
         # The loaded object itself stays out of what is saved: its other signatures are not needed.
-        self.weights = list(embed.variables)
-        self._embed = lambda image_bytes: embed(image_bytes=image_bytes)[EMBEDDING]
+        self.weights = [variable for signature in signatures.values() for variable in signature.variables]
+        self._ask = lambda name, **given: signatures[name](**given)[EMBEDDING]
         self._alive = lambda: loaded
 
     @property
@@ -62,9 +61,18 @@ class ExportedEncoder(tf.Module):
         """Of weights and preprocessing."""
         return self.manifest.fingerprint
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether texts can be embedded."""
+        return EMBED_TEXTS in self.manifest.signatures
+
     def embed(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """String `[B]`, bytes of picture files, to float32 `[B, D]` of unit length; also within a graph."""
-        return self._embed(image_bytes)
+        return self._ask(EMBED_IMAGES, image_bytes=image_bytes)
+
+    def embed_texts(self, text: tf.Tensor) -> tf.Tensor:
+        """String `[B]` to float32 `[B, D]` of unit length, where the encoder reads words; also within a graph."""
+        return self._ask(EMBED_TEXTS, text=text)
 
     def embed_contents(self, contents: Sequence[bytes]) -> tuple[np.ndarray, list[int]]:
         """Embeds pictures of which some may be spoilt.
@@ -87,23 +95,3 @@ class ExportedEncoder(tf.Module):
             return np.concatenate([vector for vector, _ in each]), [at for at, (_, bad) in enumerate(each) if bad]
         sound = np.isfinite(vectors).all(axis=1) & (np.abs(vectors).max(axis=1) > 0)
         return vectors, np.flatnonzero(~sound).tolist()
-
-
-class ExportedSearch(Search):
-    """A search whose encoder was exported before: its graph is taken over as it is.
-
-    Args:
-        encoder: the exported one.
-        lookup: over vectors that it has embedded.
-
-    Raises:
-        InputError: the two do not fit.
-    """
-
-    encoder: Any
-
-    def __init__(self, encoder: ExportedEncoder, lookup: Lookup) -> None:
-        super().__init__(encoder, lookup)  # type: ignore[arg-type]  # of an encoder it needs what both have
-
-    def _embed(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return self.encoder.embed(image_bytes)

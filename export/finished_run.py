@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from export.evaluation import run_metrics
-from trainer.data.items import TEST, read_items
+from trainer.data.items import LABEL, TEST, read_items
 from trainer.errors import InputError
 from trainer.evaluation.no_match import read_no_match
 
@@ -62,6 +62,34 @@ class FinishedRun:
         if not labels:
             raise InputError(f"{self.checkpoint}: expected a finished model with label names; run train again")
         return [str(label) for label in labels]
+
+    @cached_property
+    def words(self) -> Path | None:
+        """File of the text encoder that learnt this model's space; None where the model has learnt no words.
+
+        Raises:
+            InputError: it is of another state of the model.
+        """
+        from trainer.training.checkpoint import WORDS_FILE, read_progress, read_record
+
+        path = self.checkpoint.with_name(WORDS_FILE)
+        if not path.is_file():
+            return None
+        progress = read_progress(self.checkpoint)
+        if progress is None or read_record(path).get("image_model") != progress.key:
+            raise InputError(
+                f"expected {path} to have learnt where {self.checkpoint.name} puts pictures, it learnt where another "
+                "model does; run train again, or export with --set words=false"
+            )
+        return path
+
+    @cached_property
+    def text_attribute(self) -> str:
+        """The attribute that holds the items' titles, or else the label."""
+        from trainer.config import load_config
+
+        words = load_config(self.workdir / "config.yaml").words
+        return words.texts.title if words is not None and words.texts.title is not None else LABEL
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

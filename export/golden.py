@@ -1,4 +1,4 @@
-"""Golden requests: a few real pictures and embeddings with the answers that the exporter got.
+"""Golden requests: a few real pictures, texts and embeddings with the answers that the exporter got.
 
 `assets.extra/golden.json` holds them for whoever wants to know whether a copy of a version, or a server, answers the
 same. Pictures lie beside it as the files that they are. Its form:
@@ -11,13 +11,14 @@ same. Pictures lie beside it as the files that they are. Its form:
     }]}
 
 An input is a list of values, `{"files": […]}` for the bytes of files below `assets.extra`, or `{"pixels": […]}` for the
-pixels of such files. `trainer`, where it is there, is what the trained model itself made of the picture.
+pixels of such files. `trainer`, where it is there, is what the trained model itself made of the picture or the text.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,17 @@ import pandas as pd
 import tensorflow as tf
 
 from export.arguments import signature_arguments
-from serving.contract import ASSETS_EXTRA, EMBED_PIXELS, EMBEDDING, GOLDEN_FILE, IMAGE_BYTES, PIXELS
+from serving.contract import (
+    ASSETS_EXTRA,
+    EMBED_PIXELS,
+    EMBED_TEXTS,
+    EMBEDDING,
+    GOLDEN_FILE,
+    IMAGE_BYTES,
+    PIXELS,
+    TEXT,
+    WEIGHT,
+)
 from trainer.data.items import ID, IMAGE_PATH, LABEL, SPLIT, TEST
 from trainer.files import write_text
 
@@ -38,13 +49,15 @@ __all__ = ["GOLDEN_FOLDER", "GoldenQuery", "choose_golden", "read_golden_picture
 GOLDEN_FOLDER = "golden"
 FORMAT_VERSION = 1
 COUNT = 8
+_QUESTIONS = (IMAGE_BYTES, TEXT, WEIGHT, EMBEDDING, PIXELS)
+_WEIGHTS = (0.5, 0.2, 0.8)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GoldenQuery:
-    """A picture to ask with.
+    """A picture, and words, to ask with.
 
     Attributes:
         id: of its item.
@@ -52,6 +65,8 @@ class GoldenQuery:
         suffix: of its name, such as `.jpg`.
         attributes: of its item, from which filters are made.
         vector: float32 `[D]`, the trainer's embedding of it; None where there is no trainer.
+        text: about it.
+        text_vector: float32 `[D]`, the trainer's embedding of the text, likewise.
     """
 
     id: str
@@ -59,15 +74,20 @@ class GoldenQuery:
     suffix: str
     attributes: Mapping[str, str]
     vector: np.ndarray | None = None
+    text: str = ""
+    text_vector: np.ndarray | None = None
 
 
-def choose_golden(items: pd.DataFrame, vectors: Mapping[str, np.ndarray], count: int = COUNT) -> list[GoldenQuery]:
+def choose_golden(
+    items: pd.DataFrame, vectors: Mapping[str, np.ndarray], count: int = COUNT, *, text: str = LABEL
+) -> list[GoldenQuery]:
     """Test items of as many labels as possible.
 
     Args:
         items: the run's items.
         vectors: id to embedding `[D]` of (some of) the test items.
         count: how many.
+        text: attribute that is asked with in words; where an item lacks it, its label is.
 
     Returns:
         The queries, fewer than `count` where the test split is smaller. A picture that is gone is passed over.
@@ -85,22 +105,25 @@ def choose_golden(items: pd.DataFrame, vectors: Mapping[str, np.ndarray], count:
             _log.warning("golden queries: %s cannot be read (%s); another is taken", path, error.strerror)
             continue
         attributes = {str(name): str(value) for name, value in item.items()}
-        chosen.append(GoldenQuery(item[ID], content, path.suffix.lower(), attributes, vectors[item[ID]]))
+        words = unicodedata.normalize("NFC", str(item[text] or item[LABEL]))
+        chosen.append(GoldenQuery(item[ID], content, path.suffix.lower(), attributes, vectors[item[ID]], words))
     return chosen
 
 
 def read_golden_pictures(folder: Path) -> list[GoldenQuery]:
-    """The pictures among a version's golden requests, for another version to be asked with.
+    """The pictures among a version's golden requests, with their texts, for another version to be asked with.
 
     Args:
         folder: of an exported version of kind encoder or search.
     """
     record = json.loads((folder / GOLDEN_FILE).read_text(encoding="utf-8"))
+    texts = {request["id"]: request["inputs"][TEXT][0] for request in record["requests"] if TEXT in request["inputs"]}
     found = {}
     for request in record["requests"]:
         for name in request["inputs"].get(IMAGE_BYTES, {}).get("files", ()):
             path = folder / ASSETS_EXTRA / name
-            found[name] = GoldenQuery(request.get("id", ""), path.read_bytes(), path.suffix, {})
+            text = texts.get(request["id"], "")
+            found[name] = GoldenQuery(request["id"], path.read_bytes(), path.suffix, {}, text=text)
     return list(found.values())
 
 
@@ -132,18 +155,19 @@ def write_golden(
             arguments = signature_arguments(function)
             if signature == EMBED_PIXELS and decode is None:
                 continue
-            filters = [name for name in arguments if name not in (IMAGE_BYTES, EMBEDDING, PIXELS)]
+            filters = [name for name in arguments if name not in _QUESTIONS]
             given: dict[str, Any] = {name: [""] for name in filters}
             if filters:
                 chosen = filters[number % len(filters)]
                 given[chosen] = [query.attributes.get(chosen, "")]
             tensors = {name: tf.constant(value) for name, value in given.items()}
-            asked = next(name for name in arguments if name not in filters)
-            given[asked], tensors[asked] = _asked(asked, place, number, query, embed, decode)
+            for asked in (name for name in arguments if name in _QUESTIONS):
+                given[asked], tensors[asked] = _asked(asked, place, number, query, embed, decode)
             answer = {name: value.numpy() for name, value in function(**tensors).items()}
             request = {"signature": signature, "id": query.id, "inputs": given, "outputs": _plain(answer)}
-            if query.vector is not None and EMBEDDING in answer:
-                request["trainer"] = {EMBEDDING: [query.vector.tolist()]}
+            vector = query.text_vector if signature == EMBED_TEXTS else query.vector
+            if vector is not None and EMBEDDING in answer:
+                request["trainer"] = {EMBEDDING: [vector.tolist()]}
             requests.append(request)
     write_text(folder / GOLDEN_FILE, json.dumps({"format_version": FORMAT_VERSION, "requests": requests}) + "\n")
     return len(requests)
@@ -153,6 +177,11 @@ def _asked(
     name: str, place: Path, number: int, query: GoldenQuery, embed: Any, decode: Any
 ) -> tuple[list[Any] | dict[str, list[str]], tf.Tensor]:
     """What to ask with, as it is written and as it is fed."""
+    if name == TEXT:
+        return [query.text], tf.constant([query.text])
+    if name == WEIGHT:
+        weight = [_WEIGHTS[number % len(_WEIGHTS)]]
+        return list(weight), tf.constant(weight, tf.float32)
     if name == EMBEDDING:
         content = tf.constant([query.content])
         vector = embed(content).numpy() if query.vector is None else query.vector[None]

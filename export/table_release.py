@@ -16,12 +16,13 @@ from export.catalogue import TABLE_FILE
 from export.catalogue_changes import Change
 from export.config import ExportConfig
 from export.evaluation import EvaluationQueries, choose_queries, write_evaluation
-from export.exported_encoder import ExportedEncoder, ExportedSearch
+from export.exported_encoder import ExportedEncoder
 from export.golden import GoldenQuery, read_golden_pictures, write_golden
 from export.lookup import Lookup, build_lookup
 from export.manifest import created_now, library_versions, table_facts
 from export.publish import link_tree
 from export.release import Release, publish_release
+from export.search import Search
 from export.table_rows import TableRows
 from export.warmup import write_warmup
 from serving.contract import ASSETS_EXTRA, GOLDEN_FILE, SERVING_DEFAULT, Kind, Manifest, served_name
@@ -69,7 +70,7 @@ class NewTable:
         """
         parts: dict[Kind, Callable[[Path], Manifest]] = {
             "lookup": lambda folder: self._write(folder, "lookup", self.lookup),
-            "search": lambda folder: self._write(folder, "search", ExportedSearch(self.encoder, self.lookup)),
+            "search": lambda folder: self._write(folder, "search", Search(self.encoder, self.lookup)),
         }
         config = self.config
         return publish_release(
@@ -104,7 +105,10 @@ class NewTable:
         except OSError:
             return None
         _, spoilt = self.encoder.embed_contents([content])
-        return None if spoilt else GoldenQuery(change.id, content, path.suffix.lower(), dict(change.attributes))
+        if spoilt:
+            return None
+        attributes = dict(change.attributes)
+        return GoldenQuery(change.id, content, path.suffix.lower(), attributes, text=attributes.get(LABEL, ""))
 
     def _write(self, folder: Path, kind: Kind, module: Any) -> Manifest:
         """Writes the SavedModel and `assets.extra` of one kind."""
@@ -154,6 +158,7 @@ class NewTable:
             fingerprint=encoder.fingerprint,
             preprocessing=dict(encoder.preprocessing) if searches else {},
             labels=encoder.labels if searches else (),
+            words=dict(encoder.words) if searches else {},
             **table_facts(self.lookup, config),
             no_match=dict(encoder.no_match),
             drift=dict(encoder.drift) if searches else {},

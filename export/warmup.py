@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from export.arguments import signature_arguments
-from serving.contract import EMBEDDING, IMAGE_BYTES, PIXELS, WARMUP_FILE
+from serving.contract import EMBEDDING, IMAGE_BYTES, PIXELS, TEXT, WARMUP_FILE, WEIGHT
 from trainer.errors import InputError
 
 __all__ = ["MOST_RECORDS", "write_warmup"]
@@ -79,6 +79,10 @@ def _example(argument: str, dtype: tf.DType, shape: list[int], picture: bytes) -
         return tf.make_tensor_proto([picture] * shape[0], tf.string, shape)
     if argument == EMBEDDING:
         return tf.make_tensor_proto(np.full(shape, shape[1] ** -0.5, np.float32))
+    if argument == TEXT:
+        return tf.make_tensor_proto(([b"shirt", b""] * shape[0])[: shape[0]], tf.string, shape)
+    if argument == WEIGHT:
+        return tf.make_tensor_proto(np.full(shape, 0.5, np.float32))
     if argument == PIXELS:  # one value stands for all, so that the file stays small
         return tf.make_tensor_proto(0, dtype, shape)
     return tf.make_tensor_proto([b""] * shape[0], tf.string, shape)

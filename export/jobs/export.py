@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,11 +28,13 @@ from export.optimise.drift import measure_drift
 from export.release import Release, publish_release
 from export.search import Search
 from export.table_rows import TableRows
+from export.text.text_side import TextSide
 from export.warmup import write_warmup
 from serving.contract import EMBED_IMAGES, EMBEDDING, SERVING_DEFAULT, Kind, Manifest, served_name
 from trainer.config import load_section
 from trainer.data.items import ID, IMAGE_PATH, PICTURE_SHA256
 from trainer.errors import InputError
+from trainer.models.text_encoder import TextEncoder, load_text_encoder
 from trainer.training.checkpoint import load_model
 
 __all__ = ["export_config", "export_run", "run"]
@@ -119,8 +122,18 @@ class _Exporter:
         model = load_model(self.run.checkpoint)
         config = self.config
         return Encoder.from_model(
-            model, self.run.labels, precision=config.precision, target=config.target, top_labels=config.top_labels
+            model,
+            self.run.labels,
+            precision=config.precision,
+            target=config.target,
+            top_labels=config.top_labels,
+            words=TextSide(self.text_encoder) if self.text_encoder is not None else None,
         )
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder | None:
+        path = self.run.words if self.config.words else None
+        return load_text_encoder(path) if path is not None else None
 
     @cached_property
     def attributes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -146,7 +159,13 @@ class _Exporter:
 
     @cached_property
     def golden(self) -> list[GoldenQuery]:
-        return choose_golden(self.run.items, self.queries.vectors) if self.queries is not None else []
+        if self.queries is None:
+            return []
+        if self.text_encoder is None:
+            return choose_golden(self.run.items, self.queries.vectors)
+        chosen = choose_golden(self.run.items, self.queries.vectors, text=self.run.text_attribute)
+        vectors = self.text_encoder.encode([query.text for query in chosen])
+        return [dataclasses.replace(query, text_vector=vector) for query, vector in zip(chosen, vectors, strict=True)]
 
     @cached_property
     def sample(self) -> dict[str, str]:
@@ -225,6 +244,7 @@ class _Exporter:
             preprocessing=dict(encoder.preprocessing) if encodes else {},
             labels=tuple(encoder.labels) if encodes else (),
             no_match=self.run.no_match,
+            words=encoder.words_facts if encodes else {},
             drift=self.drift if encodes else {},
             evaluation=tuple(self.run.metrics),
             **table,

@@ -33,6 +33,7 @@ seed: 4
 data: {{source: demo, root: {root}/catalogue, demo: {{items_per_type: 6, image_size: 32}}, workers: 1}}
 model: {{names: [hub_vit], image_size: 32, embedding_dim: 16, hub_vit: {{handle: {root}/vit}}}}
 train: {{start: random, refit: false, head: {{epochs: 1}}, finetune: {{epochs: 0}}}}
+words: {{encoder: {{length: 12, width: 16, layers: 1, heads: 2}}, locked: {{epochs: 1}}}}
 evaluate: {{tsne: none}}
 """
 COMMANDS = """
@@ -170,6 +171,9 @@ def test_manifests_say_what_is_in_them(exports: Exports) -> None:
         assert manifest.evaluation[0]["model"] == "hub_vit"
         assert manifest.no_match["threshold"] == json.loads(calibrated.read_text())["threshold"]
         assert {"precision", "recall", "calibrated_on"} < set(manifest.no_match)
+        assert bool(manifest.words) == (kind != "lookup")
+    assert found["encoder"].words == found["search"].words
+    assert (found["search"].words["ops"], found["search"].words["length"]) == ("stock", 12)
     assert len({manifest.fingerprint for manifest in found.values()}) == 1
     assert found["lookup"].table_fingerprint == found["search"].table_fingerprint != ""
     assert found["encoder"].table_fingerprint == ""
@@ -180,7 +184,8 @@ def test_manifests_say_what_is_in_them(exports: Exports) -> None:
 
 
 def test_answers_are_the_trainer_s_and_so_are_the_metrics(exports: Exports) -> None:
-    [row] = [row for row in json.loads((exports.run / "metrics.json").read_text()) if row["split"] == "test"]
+    rows = json.loads((exports.run / "metrics.json").read_text())
+    [row] = [row for row in rows if (row["model"], row["split"]) == ("hub_vit", "test")]
     shown = exports.verify[1]
     for kind in KINDS:
         assert f"hub_vit_{kind}\n" in shown
@@ -222,3 +227,11 @@ def test_a_served_picture_is_embedded_as_in_the_run(exports: Exports) -> None:
     for request in embedded:
         expected = table.vectors[table.ids.tolist().index(request["id"])]
         np.testing.assert_allclose(request["outputs"]["embedding"][0], expected, atol=1e-5)
+
+
+def test_a_served_text_is_embedded_as_in_the_run(exports: Exports) -> None:
+    requests = json.loads((exports.out / "hub_vit_encoder" / "3" / GOLDEN_FILE).read_text(encoding="utf-8"))["requests"]
+    embedded = [request for request in requests if request["signature"] == "embed_texts"]
+    assert len({request["inputs"]["text"][0] for request in embedded}) > 1
+    for request in embedded:
+        np.testing.assert_allclose(request["outputs"]["embedding"], request["trainer"]["embedding"], atol=1e-5)

@@ -16,7 +16,9 @@ from export.config import BatchingConfig
 from export.manifest import write_manifest
 from export.model_config import write_batching
 from export.pictures import decode_pictures
-from serving.contract import EMBED_IMAGES, Manifest
+from export.text.text_side import TextSide
+from serving.contract import EMBED_IMAGES, EMBED_TEXTS, Manifest
+from trainer.models.text_encoder import TextEncoder
 
 SIDE, DIMENSION = 4, 6
 HEAD = ["id", "image_path", "label", "colour"]
@@ -40,10 +42,16 @@ class StandInEncoder(tf.Module):
         }
 
 
-def write_encoder(folder: Path, **changes: Any) -> None:
+def write_encoder(folder: Path, words: TextEncoder | None = None, **changes: Any) -> None:
     module = StandInEncoder()
     function = module.embed_images.get_concrete_function()
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": function, EMBED_IMAGES: function})
+    signatures = {"serving_default": function, EMBED_IMAGES: function}
+    if words is not None:
+        module.side = side = TextSide(words)
+        text = tf.TensorSpec((None,), tf.string, name="text")
+        embed_texts = tf.function(lambda text: {"embedding": side.embed(text)}, input_signature=[text])
+        signatures[EMBED_TEXTS] = embed_texts.get_concrete_function()
+    tf.saved_model.save(module, str(folder), signatures=signatures)
     write_batching(folder, BatchingConfig(allowed_batch_sizes=(1, 3), batch_timeout_micros=7), "fused")
     facts = {
         "kind": "encoder",
@@ -51,7 +59,7 @@ def write_encoder(folder: Path, **changes: Any) -> None:
         "created": "2026-01-01T00:00:00+00:00",
         "libraries": {},
         "target": "cpu",
-        "signatures": (EMBED_IMAGES,),
+        "signatures": tuple(name for name in signatures if name != "serving_default"),
         "embedding_dim": DIMENSION,
         "precision": "float32",
         "fingerprint": "abc",

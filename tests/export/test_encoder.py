@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_model import DIMENSION, LABELS, SIZE, some_pixels, tiny_cnn, tiny_model
+from tiny_words import TEXTS, tiny_words
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import keras
 import tensorflow as tf
 
 from export.encoder import Encoder, model_fingerprint
+from export.text.text_side import TextSide, text_fingerprint
 from serving.contract import SERVING_DEFAULT, SIGNATURES
 from trainer.data.pipeline import decode_picture
 from trainer.errors import InputError
+from trainer.models.text_encoder import TextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,13 @@ def model(folder: Path) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def encoder(model: keras.Model) -> Encoder:
-    return Encoder.from_model(model, LABELS, top_labels=2)
+def text_encoder() -> TextEncoder:
+    return tiny_words()
+
+
+@pytest.fixture(scope="module")
+def encoder(model: keras.Model, text_encoder: TextEncoder) -> Encoder:
+    return Encoder.from_model(model, LABELS, top_labels=2, words=TextSide(text_encoder))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +111,37 @@ def test_an_encoder_for_tpus_compiles_with_xla(model: keras.Model, tmp_path: Pat
         unknown(pixels)
 
 
+def test_the_same_text_gives_the_same_embedding(text_encoder: TextEncoder, loaded: Any) -> None:
+    texts = ["navy blue men's shirt", "", "shoe " * 30, "日本のシャツ 👍🏽", "qxqx", *TEXTS]
+    answer = loaded.signatures["embed_texts"](text=tf.constant(texts))["embedding"].numpy()
+    np.testing.assert_allclose(answer, text_encoder.encode(texts), rtol=0, atol=1e-5)
+    alone = loaded.signatures["embed_texts"](text=tf.constant(texts[:1]))["embedding"].numpy()
+    np.testing.assert_allclose(alone, answer[:1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-5)
+
+
+def test_an_encoder_without_words_takes_no_texts(model: keras.Model, text_encoder: TextEncoder) -> None:
+    plain = Encoder(
+        lambda pixels: {},
+        SIZE,
+        DIMENSION,
+        LABELS,
+        precision="float32",
+        fingerprint="abc",  # type: ignore[arg-type]
+    )
+    assert (plain.reads_words, plain.words_facts) == (False, {})
+    with pytest.raises(InputError, match="embeddings as wide as the pictures', 8, received 5"):
+        Encoder.from_model(model, LABELS, words=TextSide(tiny_words(5)))
+
+
+def test_how_texts_are_read_is_told(encoder: Encoder, text_encoder: TextEncoder) -> None:
+    facts = encoder.words_facts
+    assert facts["ops"] == "stock"
+    assert (facts["length"], facts["vocabulary_size"]) == (12, text_encoder.tokenizer.vocabulary_size())
+    assert facts["fingerprint"] == text_fingerprint(tiny_words())
+    assert len({facts["fingerprint"], text_fingerprint(tiny_words(seed=1)), encoder.fingerprint}) == 3
+
+
 def test_labels_come_with_their_probabilities(model: keras.Model, loaded: Any) -> None:
     contents = pictures()
     answer = loaded.signatures["classify_images"](image_bytes=tf.constant(contents))
@@ -118,7 +157,7 @@ def test_signatures_are_those_of_the_contract_and_keep_the_batch(encoder: Encode
     for name, function in loaded.signatures.items():
         (key, spec), *more = function.structured_input_signature[1].items()
         assert not more and spec.shape.rank >= 1
-        inputs = some_pixels(3) if key == "pixels" else pictures()[:3]
+        inputs = {"pixels": some_pixels(3), "text": ["shirt", "", "red shoe"]}.get(key, pictures()[:3])
         answer = function(**{key: tf.constant(inputs)})
         assert all(value.shape[0] == 3 for value in answer.values()), name
         assert answer["fingerprint"].numpy().astype(str).tolist() == [encoder.fingerprint] * 3
@@ -138,18 +177,25 @@ def test_weights_are_variables_and_operations_are_stock(saved: Path) -> None:
     assert not {node.op for node in nodes} & {"FusedBatchNormV3", "RandomUniform"}
 
 
-def test_it_works_in_a_process_without_project_code(saved: Path, model: keras.Model, tmp_path: Path) -> None:
+def test_it_works_in_a_process_without_project_code(
+    saved: Path, model: keras.Model, text_encoder: TextEncoder, tmp_path: Path
+) -> None:
     (tmp_path / "picture").write_bytes(pictures()[1])
     program = (
         "import sys, numpy, tensorflow as tf\n"
-        f"function = tf.saved_model.load({str(saved)!r}).signatures['serving_default']\n"
-        f"answer = function(image_bytes=tf.constant([open({str(tmp_path / 'picture')!r}, 'rb').read()]))\n"
-        "assert not {'trainer', 'export', 'serving'} & set(sys.modules)\n"
+        f"loaded = tf.saved_model.load({str(saved)!r}).signatures\n"
+        f"picture = open({str(tmp_path / 'picture')!r}, 'rb').read()\n"
+        "answer = loaded['serving_default'](image_bytes=tf.constant([picture]))\n"
+        f"texts = loaded['embed_texts'](text=tf.constant({TEXTS!r}))\n"
+        "foreign = {'trainer', 'export', 'serving', 'keras_hub', 'tokenizers', 'tensorflow_text'}\n"
+        "assert not foreign & set(sys.modules)\n"
         f"numpy.save({str(tmp_path / 'answer.npy')!r}, answer['embedding'].numpy())\n"
+        f"numpy.save({str(tmp_path / 'texts.npy')!r}, texts['embedding'].numpy())\n"
     )
     subprocess.run([sys.executable, "-I", "-c", program], check=True, cwd=tmp_path, capture_output=True)
     expected = by_trainer(model, [pictures()[1]])
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "texts.npy"), text_encoder.encode(TEXTS), rtol=0, atol=1e-5)
 
 
 def test_facts_for_the_manifest(encoder: Encoder) -> None:

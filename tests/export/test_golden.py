@@ -105,6 +105,59 @@ def test_requests_and_answers_are_written(tmp_path: Path) -> None:
     assert np.unique(pixels.numpy()).tolist() == [7]
 
 
+def worded() -> dict[str, Any]:
+    text = tf.TensorSpec([None], tf.string, name="text")
+    image = tf.TensorSpec([None], tf.string, name="image_bytes")
+    weight = tf.TensorSpec([None], tf.float32, name="weight")
+    colour = tf.TensorSpec([None], tf.string, name="colour")
+
+    @tf.function
+    def embed_texts(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": tf.cast(tf.strings.length(text), tf.float32)[:, None] * [[1.0, 2.0]]}
+
+    @tf.function
+    def both(image_bytes: tf.Tensor, text: tf.Tensor, weight: tf.Tensor, colour: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"ids": tf.strings.join([image_bytes, text, colour])[:, None], "scores": weight[:, None]}
+
+    return {
+        "embed_texts": embed_texts.get_concrete_function(text=text),
+        "search_images_and_texts_filtered": both.get_concrete_function(
+            image_bytes=image, text=text, weight=weight, colour=colour
+        ),
+    }
+
+
+def test_texts_are_asked_with_alone_and_beside_pictures(tmp_path: Path) -> None:
+    trained = np.array([6, 12.5], np.float32)
+    queries = [
+        GoldenQuery("1", b"12", ".png", {"colour": "red"}, np.zeros(2, np.float32), "a hat!", trained),
+        GoldenQuery("2", b"34", ".png", {"colour": "blue"}, text="shoe"),
+    ]
+    assert write_golden(tmp_path, worded(), queries) == 4
+    requests = json.loads((tmp_path / GOLDEN_FILE).read_text(encoding="utf-8"))["requests"]
+    assert requests[0]["inputs"] == {"text": ["a hat!"]}
+    assert requests[0]["outputs"] == {"embedding": [[6.0, 12.0]]}
+    assert requests[0]["trainer"] == {"embedding": [[6.0, 12.5]]}
+    assert requests[1]["inputs"] == {
+        "image_bytes": {"files": ["golden/0.png"]},
+        "text": ["a hat!"],
+        "weight": [0.5],
+        "colour": ["red"],
+    }
+    assert requests[1]["outputs"]["ids"] == [["12a hat!red"]]
+    assert "trainer" not in requests[1]
+    assert "trainer" not in requests[2]
+    assert requests[3]["inputs"]["weight"] != [0.5]
+    again = read_golden_pictures(tmp_path)
+    assert [(query.id, query.text) for query in again] == [("1", "a hat!"), ("2", "shoe")]
+
+
+def test_titles_are_asked_with_where_items_have_one(items: pd.DataFrame, vectors: dict[str, np.ndarray]) -> None:
+    items["title"] = [f"cafe\u0301 {row}" if row != 4 else "" for row in range(16)]
+    assert [query.text for query in choose_golden(items, vectors, 2, text="title")] == ["caf\u00e9 1", "b"]
+    assert [query.text for query in choose_golden(items, vectors, 2)] == ["a", "b"]
+
+
 def test_the_pictures_can_be_asked_with_again(tmp_path: Path) -> None:
     queries = [GoldenQuery(str(row), bytes([row]) * 3, ".png", {"colour": "red"}) for row in range(3)]
     write_golden(tmp_path, signatures(), queries)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_model import LABELS, SIZE, some_pixels, tiny_model
+from tiny_words import tiny_words
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
 import tensorflow as tf
@@ -18,6 +19,7 @@ from export.index import build_index
 from export.lookup import Lookup
 from export.search import Search
 from export.table_rows import TableRows
+from export.text.text_side import TextSide
 from serving.contract import SERVING_DEFAULT, SIGNATURES
 from trainer.errors import InputError
 
@@ -27,7 +29,7 @@ COLOURS = np.array(["red", "blue", "red", "green", "blue", "red"])
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return Encoder.from_model(tiny_model(tmp_path_factory.mktemp("search")), LABELS)
+    return Encoder.from_model(tiny_model(tmp_path_factory.mktemp("search")), LABELS, words=TextSide(tiny_words()))
 
 
 def make_lookup(vectors: np.ndarray, fingerprint: str, filterable: tuple[str, ...] = ("colour",)) -> Lookup:
@@ -89,7 +91,8 @@ def test_filters_are_those_of_the_lookup(loaded: Any) -> None:
 
 def test_without_a_filterable_attribute_there_is_no_filtered_search(encoder: Encoder, lookup: Lookup) -> None:
     plain = make_lookup(np.eye(COUNT, encoder.embedding_dim, dtype=np.float32), encoder.fingerprint, ())
-    assert set(Search(encoder, plain).signatures()) == {SERVING_DEFAULT, "search_images"}
+    searches = {"search_images", "search_texts", "search_images_and_texts"}
+    assert set(Search(encoder, plain).signatures()) == {SERVING_DEFAULT, *searches}
 
 
 def test_what_does_not_belong_together_is_refused(encoder: Encoder) -> None:
@@ -104,3 +107,46 @@ def test_pictures_of_another_size_are_searched(loaded: Any) -> None:
     picture = tf.io.encode_jpeg(tf.cast(large[0], tf.uint8), quality=95)
     answer = loaded.signatures["search_images"](image_bytes=picture[None])
     assert answer["ids"].numpy()[0, 0] == b"item-0"
+
+
+TEXTS = ["red shirt", "blue shoe", "", "watch", "日本", "red shirt"]
+
+
+def test_texts_find_what_their_embeddings_find(loaded: Any, encoder: Encoder, lookup: Lookup) -> None:
+    embedding = encoder.embed_texts(tf.constant(TEXTS))
+    expected = lookup.signatures()["lookup"](embedding=embedding)
+    answer = loaded.signatures["search_texts"](text=tf.constant(TEXTS))
+    assert set(answer) == set(expected)
+    assert answer["ids"].numpy().tolist() == expected["ids"].numpy().tolist()
+    np.testing.assert_allclose(answer["scores"].numpy(), expected["scores"].numpy(), atol=1e-6)
+    filtered = loaded.signatures["search_texts_filtered"](text=tf.constant(TEXTS), colour=tf.constant(["red"] * COUNT))
+    assert set(filtered["colour"].numpy().ravel()) == {b"red", b""}
+
+
+def both(loaded: Any, weight: list[float]) -> dict[str, np.ndarray]:
+    given = {"image_bytes": contents(), "text": tf.constant(TEXTS), "weight": tf.constant(weight, tf.float32)}
+    answer = loaded.signatures["search_images_and_texts"](**given)
+    filtered = loaded.signatures["search_images_and_texts_filtered"](**given, colour=tf.constant([""] * COUNT))
+    assert filtered["ids"].numpy().tolist() == answer["ids"].numpy().tolist()
+    return {name: value.numpy() for name, value in answer.items()}
+
+
+def test_pictures_and_texts_are_weighed(loaded: Any, encoder: Encoder, lookup: Lookup) -> None:
+    pictures = loaded.signatures["search_images"](image_bytes=contents())["scores"].numpy()
+    texts = loaded.signatures["search_texts"](text=tf.constant(TEXTS))["scores"].numpy()
+    np.testing.assert_allclose(both(loaded, [0.0] * COUNT)["scores"], pictures, atol=1e-6)
+    alone = [0, 1, 3, 4, 5]
+    found = both(loaded, [1.0] * COUNT)["scores"]
+    np.testing.assert_allclose(found[alone], texts[alone], atol=1e-6)
+    np.testing.assert_allclose(found[2], pictures[2], atol=1e-6)  # its text is empty
+    images = encoder.embed(contents())
+    mixed = 0.7 * images + 0.3 * encoder.embed_texts(tf.constant(TEXTS))
+    expected = lookup.signatures()["lookup"](embedding=mixed)["scores"].numpy()
+    np.testing.assert_allclose(both(loaded, [0.3] * COUNT)["scores"][alone], expected[alone], atol=1e-5)
+
+
+def test_a_weight_that_cannot_be_does_not_spoil_the_batch(loaded: Any) -> None:
+    odd = both(loaded, [float("nan"), float("inf"), 0.4, -3.0, 1.5, 0.4])
+    plain = both(loaded, [0.5, 1.0, 0.4, 0.0, 1.0, 0.4])
+    np.testing.assert_array_equal(odd["ids"], plain["ids"])
+    np.testing.assert_allclose(odd["scores"], plain["scores"], atol=1e-6)

@@ -58,6 +58,20 @@ def test_every_signature_and_batch_size_has_one(signatures: dict[str, Any], tmp_
     assert arrays[5]["colour"].tolist() == [b""] * 4
 
 
+def test_texts_are_words_and_none_and_count_half(tmp_path: Path) -> None:
+    text, weight = tf.TensorSpec([None], tf.string, name="text"), tf.TensorSpec([None], tf.float32, name="weight")
+    function = tf.function(lambda text, weight: {"text": text, "weight": weight})
+    search = function.get_concrete_function(text=text, weight=weight)
+    write_warmup(tmp_path, "fused_search", {"search_images_and_texts": search}, (1, 3))
+    small, large = (
+        {name: tf.make_ndarray(value) for name, value in request.inputs.items()} for request in requests(tmp_path)
+    )
+    assert small["text"].tolist() == [b"shirt"]
+    assert large["text"].tolist() == [b"shirt", b"", b"shirt"]
+    assert large["weight"].dtype == np.float32
+    assert large["weight"].tolist() == [0.5] * 3
+
+
 def test_the_server_s_kernels_take_what_is_written(signatures: dict[str, Any], tmp_path: Path) -> None:
     write_warmup(tmp_path, "fused_encoder", signatures, (3,), picture=PICTURE)
     for request in requests(tmp_path):
