@@ -48,16 +48,30 @@ class AsyncClient(BaseClient):
         self._stubs: dict[tuple[int, str], Any] = {}
 
     async def search(
-        self, image: Picture, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        image: Picture | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        text: str | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> SearchResult:
         """As `Client.search`."""
-        return await self._run(self._questions.search(image, k, filters, options))
+        return await self._run(self._questions.search(image, k, filters, text, weight, options))
 
     async def search_many(
-        self, images: Iterable[Picture], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        images: Iterable[Picture] | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> list[SearchResult]:
         """As `Client.search_many`."""
-        return await self._run(self._questions.search_many(images, k, filters, options))
+        return await self._run(self._questions.search_many(images, k, filters, texts, weight, options))
 
     async def embed(self, image: Picture, **options: Unpack[CallOptions]) -> Embedding:
         """As `Client.embed`."""
@@ -66,6 +80,14 @@ class AsyncClient(BaseClient):
     async def embed_many(self, images: Iterable[Picture], **options: Unpack[CallOptions]) -> list[Embedding]:
         """As `Client.embed_many`."""
         return await self._run(self._questions.embed_many(images, options))
+
+    async def embed_text(self, text: str, **options: Unpack[CallOptions]) -> Embedding:
+        """As `Client.embed_text`."""
+        return await self._run(self._questions.embed_text(text, options))
+
+    async def embed_texts(self, texts: Iterable[str], **options: Unpack[CallOptions]) -> list[Embedding]:
+        """As `Client.embed_texts`."""
+        return await self._run(self._questions.embed_texts(texts, options))
 
     async def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]

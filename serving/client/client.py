@@ -81,24 +81,59 @@ class Client(BaseClient):
         self._stubs: dict[tuple[int, str], Any] = {}
 
     def search(
-        self, image: Picture, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        image: Picture | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        text: str | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> SearchResult:
-        """The k items most similar to a picture.
+        """The k items most similar to a picture, to words, or to a picture changed by words.
+
+            client.search("photo.jpg")
+            client.search(text="navy blue shirt")
+            client.search("photo.jpg", text="in red", weight=0.4)
 
         Args:
             image: bytes of a JPEG, PNG, WebP, GIF or BMP file, its path, a file object, a PIL image, or a uint8 array
-                `[H, W, 3]` or `[H, W]`.
+                `[H, W, 3]` or `[H, W]`; None where words alone are asked with.
             k: from 1 to the table's K.
             filters: attribute to the value, or to several, of which a match must have one.
+            text: words, at most 10,000 characters, of which a model reads the first; it must have learnt words.
+            weight: how much the words count beside the picture, from 0 (the picture alone) to 1 (the words alone);
+                None for 0.5. Only where both are given.
             **options: see `CallOptions`.
+
+        Raises:
+            UnknownSignatureError: words were asked with, and the model has learnt none.
         """
-        return self._run(self._questions.search(image, k, filters, options))
+        return self._run(self._questions.search(image, k, filters, text, weight, options))
 
     def search_many(
-        self, images: Iterable[Picture], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        images: Iterable[Picture] | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> list[SearchResult]:
-        """`search` for several pictures, in order; requests are sent concurrently, each under the client's limits."""
-        return self._run(self._questions.search_many(images, k, filters, options))
+        """`search` for several pictures, several texts, or pairs of them, in order.
+
+        Requests are sent concurrently, each under the client's limits.
+
+        Args:
+            images: as for `search`, or None.
+            k: as for `search`.
+            filters: as for `search`, the same for all.
+            texts: as for `search`, or None; as many as pictures where there are both.
+            weight: as for `search`, the same for all.
+            **options: see `CallOptions`.
+        """
+        return self._run(self._questions.search_many(images, k, filters, texts, weight, options))
 
     def embed(self, image: Picture, **options: Unpack[CallOptions]) -> Embedding:
         """A picture as an embedding of unit length; `image` as for `search`."""
@@ -107,6 +142,14 @@ class Client(BaseClient):
     def embed_many(self, images: Iterable[Picture], **options: Unpack[CallOptions]) -> list[Embedding]:
         """`embed` for several pictures, in order, all by one encoder."""
         return self._run(self._questions.embed_many(images, options))
+
+    def embed_text(self, text: str, **options: Unpack[CallOptions]) -> Embedding:
+        """Words as an embedding of unit length, among those of the pictures; `text` as for `search`."""
+        return self._run(self._questions.embed_text(text, options))
+
+    def embed_texts(self, texts: Iterable[str], **options: Unpack[CallOptions]) -> list[Embedding]:
+        """`embed_text` for several texts, in order, all by one encoder."""
+        return self._run(self._questions.embed_texts(texts, options))
 
     def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]

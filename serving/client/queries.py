@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.client.errors import BadInputError, MixedFingerprintsError
 from serving.client.results import Embedding, Signature
-from serving.contract import EMBEDDING, FILTER_SEPARATOR, IMAGE_BYTES, SCORES
+from serving.contract import EMBEDDING, FILTER_SEPARATOR, IMAGE_BYTES, SCORES, TEXT, WEIGHT
 
 __all__ = [
     "Filters",
@@ -189,7 +189,7 @@ def filter_values(signature: Signature, filters: Mapping[str, str]) -> dict[str,
     Raises:
         BadInputError: an attribute that cannot be filtered by.
     """
-    known = sorted(signature.inputs.keys() - {EMBEDDING, IMAGE_BYTES})
+    known = sorted(signature.inputs.keys() - {EMBEDDING, IMAGE_BYTES, TEXT, WEIGHT})
     for name in filters:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)

@@ -28,15 +28,17 @@ from serving.client.queries import (
 )
 from serving.client.requests import Options, Requests
 from serving.client.results import Classification, Embedding, Prediction, SearchResult, Signature
+from serving.client.sought import Sought
+from serving.client.texts import checked_text, checked_texts
 from serving.contract import (
     CLASSIFY_IMAGES,
     EMBED_IMAGES,
+    EMBED_TEXTS,
     EMBEDDING,
     IMAGE_BYTES,
     LOOKUP,
     LOOKUP_FILTERED,
-    SEARCH_IMAGES,
-    SEARCH_IMAGES_FILTERED,
+    TEXT,
 )
 from serving.wire import PREDICT, TensorError, fill_strings, fill_tensor
 
@@ -49,59 +51,80 @@ Parse = Callable[[Call, Any, int], list[R]]
 class Questions(Requests):
     """Builds the steps of every question."""
 
-    def search(self, image: Picture, k: int, filters: Filters | None, given: CallOptions) -> Flow[SearchResult]:
-        """The items most similar to a picture."""
-        return (yield from self._search([picture_bytes(image)], k, filters, given))[0]
+    def search(
+        self,
+        image: Picture | None,
+        k: int,
+        filters: Filters | None,
+        text: str | None,
+        weight: float | None,
+        given: CallOptions,
+    ) -> Flow[SearchResult]:
+        """The items most similar to a picture, to words, or to both."""
+        return (yield from self._search(Sought.one(image, text, weight), k, filters, given))[0]
 
     def search_many(
-        self, images: Iterable[Picture], k: int, filters: Filters | None, given: CallOptions
+        self,
+        images: Iterable[Picture] | None,
+        k: int,
+        filters: Filters | None,
+        texts: Iterable[str] | None,
+        weight: float | None,
+        given: CallOptions,
     ) -> Flow[list[SearchResult]]:
-        """The items most similar to each picture."""
-        return (yield from self._search(pictures_bytes(images), k, filters, given))
+        """The items most similar to each picture, to each text, or to each pair."""
+        return (yield from self._search(Sought.several(images, texts, weight), k, filters, given))
 
-    def _search(
-        self, files: list[bytes], k: int, filters: Filters | None, given: CallOptions
-    ) -> Flow[list[SearchResult]]:
+    def _search(self, sought: Sought, k: int, filters: Filters | None, given: CallOptions) -> Flow[list[SearchResult]]:
         k, chosen, options = check_k(k), admitted(filters), self.options(given)
-        name = SEARCH_IMAGES_FILTERED if chosen else SEARCH_IMAGES
+        model, name = self.served("search"), sought.signature(filtered=bool(chosen))
 
-        def build(signature: Signature, files: list[bytes]) -> Call:
+        def build(signature: Signature, part: Sought) -> Call:
             fits_k(signature, k)
-            texts = filter_values(signature, chosen) if chosen else {}
-            return self._pictures(self.served("search"), name, options, files, texts)
+            values = filter_values(signature, chosen) if chosen else {}
+            call = self.predict_call(model, name, options, len(part), values)
+            part.fill(call.request.inputs)
+            return call
 
         def parse(call: Call, response: Any, rows: int) -> list[SearchResult]:
             return answers.search_results(call, response, rows, k)
 
-        results = yield from self._in_batches(
-            self.served("search"), name, options, files, [len(file) for file in files], build, parse
-        )
+        results = yield from self._in_batches(model, name, options, sought, sought.sizes, build, parse)
         return self._of_encoder(results)
 
     def embed(self, image: Picture, given: CallOptions) -> Flow[Embedding]:
         """A picture as an embedding."""
-        return (yield from self._embed([picture_bytes(image)], given))[0]
+        return (yield from self._embed(EMBED_IMAGES, IMAGE_BYTES, [picture_bytes(image)], given))[0]
 
     def embed_many(self, images: Iterable[Picture], given: CallOptions) -> Flow[list[Embedding]]:
         """Pictures as embeddings of one encoder."""
-        return (yield from self._embed(pictures_bytes(images), given))
+        return (yield from self._embed(EMBED_IMAGES, IMAGE_BYTES, pictures_bytes(images), given))
 
-    def _embed(self, files: list[bytes], given: CallOptions) -> Flow[list[Embedding]]:
+    def embed_text(self, text: str, given: CallOptions) -> Flow[Embedding]:
+        """A text as an embedding."""
+        return (yield from self._embed(EMBED_TEXTS, TEXT, [checked_text(text).encode()], given))[0]
+
+    def embed_texts(self, texts: Iterable[str], given: CallOptions) -> Flow[list[Embedding]]:
+        """Texts as embeddings of one encoder."""
+        contents = [text.encode() for text in checked_texts(texts)]
+        return (yield from self._embed(EMBED_TEXTS, TEXT, contents, given))
+
+    def _embed(self, name: str, tensor: str, contents: list[bytes], given: CallOptions) -> Flow[list[Embedding]]:
         options, model = self.options(given), self.served("encoder")
 
-        def build(signature: Signature, files: list[bytes]) -> Call:
-            return self._pictures(model, EMBED_IMAGES, options, files, {})
+        def build(signature: Signature, contents: list[bytes]) -> Call:
+            return self._strings(model, name, options, tensor, contents)
 
-        def ask(files: list[bytes]) -> Flow[list[Embedding]]:
-            sizes = [len(file) for file in files]
-            return self._in_batches(model, EMBED_IMAGES, options, files, sizes, build, answers.embeddings)
+        def ask(contents: list[bytes]) -> Flow[list[Embedding]]:
+            sizes = [len(content) for content in contents]
+            return self._in_batches(model, name, options, contents, sizes, build, answers.embeddings)
 
-        results = yield from ask(files)
+        results = yield from ask(contents)
         if len({result.fingerprint for result in results}) > 1:
             # a new version took over between two requests: what the old one made is made anew, once
             newest = max(results, key=lambda result: result.version).fingerprint
             stale = [place for place, result in enumerate(results) if result.fingerprint != newest]
-            renewed = yield from ask([files[place] for place in stale])
+            renewed = yield from ask([contents[place] for place in stale])
             for place, result in zip(stale, renewed, strict=True):
                 results[place] = result
         fingerprints = {result.fingerprint for result in results}
@@ -110,7 +133,7 @@ class Questions(Requests):
                 f"expected embeddings of one encoder, received {', '.join(sorted(fingerprints))}, also when asked "
                 "again; give a version or a label",
                 model=model,
-                signature=EMBED_IMAGES,
+                signature=name,
                 request_id=options.request_id,
             )
         return self._of_encoder(results)
@@ -128,7 +151,7 @@ class Questions(Requests):
 
         def build(signature: Signature, files: list[bytes]) -> Call:
             fits_k(signature, k)
-            return self._pictures(model, CLASSIFY_IMAGES, options, files, {})
+            return self._strings(model, CLASSIFY_IMAGES, options, IMAGE_BYTES, files)
 
         def parse(call: Call, response: Any, rows: int) -> list[Classification]:
             return answers.classifications(call, response, rows, k)
@@ -159,8 +182,8 @@ class Questions(Requests):
         def build(signature: Signature, vectors: np.ndarray) -> Call:
             fits_k(signature, k)
             fits_dimension(signature, dimension)
-            texts = filter_values(signature, chosen) if chosen else {}
-            call = self.predict_call(model, name, options, len(vectors), texts)
+            values = filter_values(signature, chosen) if chosen else {}
+            call = self.predict_call(model, name, options, len(vectors), values)
             fill_tensor(call.request.inputs[EMBEDDING], vectors)
             return call
 
@@ -194,11 +217,9 @@ class Questions(Requests):
         (response,) = yield Send([call])
         return answers.prediction(call, response)
 
-    def _pictures(
-        self, model: str, signature: str, options: Options, files: list[bytes], texts: Mapping[str, str]
-    ) -> Call:
-        call = self.predict_call(model, signature, options, len(files), texts)
-        fill_strings(call.request.inputs[IMAGE_BYTES], files, (len(files),))
+    def _strings(self, model: str, signature: str, options: Options, tensor: str, contents: list[bytes]) -> Call:
+        call = self.predict_call(model, signature, options, len(contents), {})
+        fill_strings(call.request.inputs[tensor], contents, (len(contents),))
         return call
 
     def _in_batches(
@@ -230,7 +251,7 @@ class Questions(Requests):
                 if result.fingerprint != expected:
                     raise MixedFingerprintsError(
                         f"expected fingerprint {expected}, version {result.version} answered with "
-                        f"{result.fingerprint}; embed the picture anew, or give the version that fits",
+                        f"{result.fingerprint}; embed it anew, or give the version that fits",
                         model=result.model,
                     )
         return results

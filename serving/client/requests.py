@@ -14,7 +14,13 @@ from serving.client.errors import BadInputError, TooLargeError, UnknownSignature
 from serving.client.queries import check_metadata, check_name, check_seconds
 from serving.client.results import ModelMetadata, Signature
 from serving.client.settings import Limits
-from serving.contract import Kind, served_name
+from serving.contract import (
+    EMBED_TEXTS,
+    SEARCH_IMAGES_AND_TEXTS,
+    SEARCH_TEXTS,
+    Kind,
+    served_name,
+)
 from serving.wire import GET_MODEL_METADATA, PREDICT, Method, fill_strings
 
 __all__ = ["Asking", "Options", "Requests", "check_version"]
@@ -22,6 +28,7 @@ __all__ = ["Asking", "Options", "Requests", "check_version"]
 _KNOWN_OPTIONS = frozenset(CallOptions.__annotations__)
 _ENVELOPE = 4096  # bytes of a message beside its tensors' contents; gRPC itself checks the exact size
 _OVERHEAD = 512  # bytes beside an item: its length, and what the filters take in its row
+_OF_WORDS = (EMBED_TEXTS, SEARCH_TEXTS, SEARCH_IMAGES_AND_TEXTS)
 _TRUSTED_FOR = 5.0  # seconds in which a signature is not fetched again because something does not fit it
 
 
@@ -168,13 +175,13 @@ class Requests:
             slices.append(slice(start, len(sizes)))
         return slices
 
-    def predict_call(self, model: str, signature: str, options: Options, rows: int, texts: Mapping[str, str]) -> Call:
-        """A call to a signature of ours, the same filters in every row; its main input is yet to be filled."""
+    def predict_call(self, model: str, signature: str, options: Options, rows: int, filters: Mapping[str, str]) -> Call:
+        """A call to a signature of ours, the same filters in every row; its main inputs are yet to be filled."""
         call = self.call(PREDICT, model, options, signature=signature)
         call.hedged = True
         inputs = call.request.inputs
-        for name, text in texts.items():
-            fill_strings(inputs[name], [text] * rows, (rows,))
+        for name, values in filters.items():
+            fill_strings(inputs[name], [values] * rows, (rows,))
         return call
 
 
@@ -182,11 +189,22 @@ def _signature(metadata: ModelMetadata, name: str) -> Signature:
     try:
         return metadata.signatures[name]
     except KeyError:
-        raise UnknownSignatureError(
-            f"expected one of {', '.join(metadata.signatures)}, received {name}; is it the right model?",
-            model=metadata.model,
-            signature=name,
-        ) from None
+        raise UnknownSignatureError(_missing(metadata, name), model=metadata.model, signature=name) from None
+
+
+def _missing(metadata: ModelMetadata, name: str) -> str:
+    """Why a model lacks a signature of the contract."""
+    plain = name.removesuffix("_filtered")
+    if plain in metadata.signatures:
+        return (
+            f"expected a model with attributes to filter by, version {metadata.version} has none; ask without filters"
+        )
+    if plain in _OF_WORDS:
+        return (
+            f"expected a model that has learnt words, version {metadata.version} has not; "
+            "export a run whose configuration has `words:`, or ask with a picture"
+        )
+    return f"expected one of {', '.join(metadata.signatures)}, received {name}; is it the right model?"
 
 
 def check_version(version: int | None, label: str | None) -> None:

@@ -106,13 +106,15 @@ class ShardedResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """A picture as a point on the sphere. NumPy takes it for its vector: `np.asarray(embedding)`.
+    """A picture or a text as a point on the sphere that both share.
+
+    NumPy takes it for its vector: `np.asarray(embedding)`.
 
     Attributes:
         vector: float32 `[D]`, of unit length: a read-only view of the answer.
         model: served name.
         version: the number that answered.
-        fingerprint: of the encoder; `lookup` compares it with the table's.
+        fingerprint: of the encoder of pictures, whose sphere it is; `lookup` compares it with the table's.
     """
 
     vector: np.ndarray

@@ -21,9 +21,10 @@ from serving.client.errors import (
     ServingError,
     ShardError,
 )
-from serving.client.pictures import Picture, pictures_bytes
+from serving.client.pictures import Picture
 from serving.client.queries import Filters, Vector
 from serving.client.results import Match, SearchResult, ShardedResult
+from serving.client.sought import Sought
 
 __all__ = ["AsyncShardedClient", "ShardedClient", "merge_shards"]
 
@@ -91,6 +92,13 @@ def _shared(options: CallOptions) -> CallOptions:
     return options if options.get("request_id") else {**options, "request_id": os.urandom(16).hex()}
 
 
+def _search(sought: Sought, k: int, filters: Filters | None, shared: CallOptions) -> Callable[[Any], Any]:
+    """Asks either kind of client; every picture was read once, before."""
+    return lambda client: client.search_many(
+        sought.files, k, filters, texts=sought.texts, weight=sought.weight, **shared
+    )
+
+
 class ShardedClient(_Shards):
     """Asks every shard of a table, and merges their k best exactly and in a stable order.
 
@@ -103,8 +111,8 @@ class ShardedClient(_Shards):
     Attributes:
         clients: one a shard, in order, for everything that concerns a single server: `embed`, `classify`, `status`…
 
-    A picture is encoded by every shard that is asked to search for it; `lookup(clients[0].embed(picture))` encodes it
-    once.
+    A picture or a text is encoded by every shard that is asked to search for it; `lookup(clients[0].embed(picture))`
+    encodes it once.
     """
 
     def __init__(self, shards: Sequence[str | Sequence[str]], *, partial: bool = False, **settings: Any) -> None:
@@ -113,17 +121,32 @@ class ShardedClient(_Shards):
         self._pool = ThreadPoolExecutor(8 * len(self.clients), "serving-shards")
 
     def search(
-        self, image: Picture, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        image: Picture | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        text: str | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> ShardedResult:
         """As `Client.search`, over all shards."""
-        return self.search_many([image], k, filters, **options)[0]
+        sought, shared = Sought.one(image, text, weight), _shared(options)
+        return self._merged(self._ask(_search(sought, k, filters, shared)), k)[0]
 
     def search_many(
-        self, images: Iterable[Picture], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        images: Iterable[Picture] | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> list[ShardedResult]:
         """As `Client.search_many`, over all shards."""
-        files, shared = pictures_bytes(images), _shared(options)
-        return self._merged(self._ask(lambda client: client.search_many(files, k, filters, **shared)), k)
+        sought, shared = Sought.several(images, texts, weight), _shared(options)
+        return self._merged(self._ask(_search(sought, k, filters, shared)), k)
 
     def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
@@ -180,17 +203,32 @@ class AsyncShardedClient(_Shards):
         self.clients = tuple(AsyncClient(shard, **settings) for shard in shards)
 
     async def search(
-        self, image: Picture, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        image: Picture | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        text: str | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> ShardedResult:
         """As `AsyncClient.search`, over all shards."""
-        return (await self.search_many([image], k, filters, **options))[0]
+        sought, shared = Sought.one(image, text, weight), _shared(options)
+        return self._merged(await self._ask(_search(sought, k, filters, shared)), k)[0]
 
     async def search_many(
-        self, images: Iterable[Picture], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
+        self,
+        images: Iterable[Picture] | None = None,
+        k: int = 10,
+        filters: Filters | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        weight: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> list[ShardedResult]:
         """As `AsyncClient.search_many`, over all shards."""
-        files, shared = pictures_bytes(images), _shared(options)
-        return self._merged(await self._ask(lambda client: client.search_many(files, k, filters, **shared)), k)
+        sought, shared = Sought.several(images, texts, weight), _shared(options)
+        return self._merged(await self._ask(_search(sought, k, filters, shared)), k)
 
     async def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]

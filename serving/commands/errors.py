@@ -5,15 +5,14 @@ from __future__ import annotations
 __all__ = ["CommandError", "told"]
 
 _ADVICE = {
-    "TooLargeError": "send fewer or smaller pictures",
+    "TooLargeError": "send less: fewer or smaller pictures, a shorter text",
     "ModelNotFoundError": "python -m serving status shows what is there; see --name, --version, --label",
-    "UnknownSignatureError": "is it a model that python -m export made?",
     "NotReadyError": "python -m serving status shows what is there",
     "UnreachableError": "see whether a server runs there (python -m serving serve EXPORTS), or give --server HOST:PORT",
     "OverloadedError": "try again in a moment",
     "DeadlineError": "give a longer --timeout",
     "UnauthorizedError": "give --token-file, or for mutual TLS --tls-certificate and --tls-key",
-    "MixedFingerprintsError": "embed the pictures anew, with the encoder that the table was made with",
+    "MixedFingerprintsError": "embed pictures and texts anew, with the encoder that the table was made with",
     "BadAnswerError": "is it a model that python -m export made?",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.commands.connection import add_connection, client_settings, servers
 from serving.commands.errors import CommandError
-from serving.commands.questions import add_filters, add_photos, filters_of, photos_of
+from serving.commands.questions import add_filters, add_photos, add_texts, add_weight, filters_of, photos_of
 from serving.commands.text_table import text_table
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ RANDOM_VECTORS = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `load` to a parser."""
     add_photos(parser, nargs="*")
+    add_texts(parser, "ask with words; again for more, which take turns as photos do. With photos, search with both")
+    add_weight(parser)
     parser.add_argument(
-        "--ask", choices=ASKED, help="default: search with the photos in turn; without any, lookup of random vectors"
+        "--ask",
+        choices=ASKED,
+        help="default: search with the photos or texts in turn; without any, lookup of random vectors",
     )
     parser.add_argument("--concurrency", type=int, default=16, metavar="N", help="requests at once (default 16)")
     until = parser.add_mutually_exclusive_group()
@@ -63,11 +67,18 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value <= most:
             raise CommandError(f"expected --{name} over 0 and up to {most:,}, received {value}")
-    options.ask = options.ask or ("search" if options.photos else "lookup")
-    if options.ask == "lookup" and options.photos:
-        raise CommandError("expected no PHOTO with --ask lookup, which sends random vectors; leave one of them out")
-    if options.ask != "lookup" and not options.photos:
-        raise CommandError(f"expected at least one PHOTO with --ask {options.ask}, received none")
+    given = bool(options.photos or options.texts)
+    options.ask = options.ask or ("search" if given else "lookup")
+    if options.ask == "lookup" and given:
+        raise CommandError(
+            "expected no PHOTO with --ask lookup, which sends random vectors, and no --text; leave one of them out"
+        )
+    if options.ask == "classify" and options.texts:
+        raise CommandError("expected photos only with --ask classify, received --text; leave it out")
+    if options.ask == "embed" and options.photos and options.texts:
+        raise CommandError("expected photos or --text with --ask embed, received both; leave one of them out")
+    if options.ask != "lookup" and not given:
+        raise CommandError(f"expected at least one PHOTO or --text with --ask {options.ask}, received none")
     if options.filters and options.ask not in ("search", "lookup"):
         raise CommandError(f"expected --filter with search or lookup only, received it with {options.ask}")
 
@@ -96,11 +107,20 @@ async def _asker(
     if options.ask == "lookup":
         vectors = await _random_vectors(options, client)
         return lambda number: client.lookup(vectors[number % len(vectors)], k, filters)
-    if options.ask == "search":
-        return lambda number: client.search(photos[number % len(photos)], k, filters)
+    if options.ask == "classify":
+        return lambda number: client.classify(photos[number % len(photos)], k)
+    texts = options.texts
+    if options.ask == "embed" and texts:
+        return lambda number: client.embed_text(texts[number % len(texts)])
     if options.ask == "embed":
         return lambda number: client.embed(photos[number % len(photos)])
-    return lambda number: client.classify(photos[number % len(photos)], k)
+
+    def search(number: int) -> Awaitable[Any]:
+        photo = photos[number % len(photos)] if photos else None
+        text = texts[number % len(texts)] if texts else None
+        return client.search(photo, k, filters, text=text, weight=options.weight)
+
+    return search
 
 
 async def _random_vectors(options: argparse.Namespace, client: AsyncClient) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.commands.connection import add_connection, client_settings, servers
 from serving.commands.errors import CommandError
-from serving.commands.questions import STANDARD_INPUT, add_filters, filters_of, result_as_json
+from serving.commands.questions import STANDARD_INPUT, Question, add_filters, filters_of, result_as_json
 from serving.commands.search import matches_table
 
 __all__ = ["add_arguments", "run"]
@@ -40,21 +40,21 @@ def run(options: argparse.Namespace) -> int:
         The exit code.
     """
     filters = filters_of(options.filters)
-    names, vectors = _read(options.vectors)
+    questions, vectors = _read(options.vectors)
     from serving import Client
 
     with Client(servers(options), **client_settings(options)) as client:
         results = client.lookup_many(vectors, options.k, filters)
-    for name, result in zip(names, results, strict=True):
+    for question, result in zip(questions, results, strict=True):
         if options.json:
-            print(json.dumps(result_as_json(name, result), ensure_ascii=False))
+            print(json.dumps(result_as_json(question.as_json(), result), ensure_ascii=False))
         else:
-            print(f"{name}: {result.model} version {result.version}\n{matches_table(result)}\n")
+            print(f"{question}: {result.model} version {result.version}\n{matches_table(result)}\n")
     return 0
 
 
-def _read(source: str) -> tuple[list[str], Any]:
-    """Names of the embeddings, and the embeddings."""
+def _read(source: str) -> tuple[list[Question], Any]:
+    """What the embeddings are of, and the embeddings."""
     try:
         if source == STANDARD_INPUT:
             return _from_lines(sys.stdin, "standard input")
@@ -66,7 +66,7 @@ def _read(source: str) -> tuple[list[str], Any]:
         raise CommandError(f"expected embeddings in {source}, it cannot be read: {error}") from error
 
 
-def _from_array(source: str) -> tuple[list[str], Any]:
+def _from_array(source: str) -> tuple[list[Question], Any]:
     import numpy as np
 
     try:
@@ -74,15 +74,15 @@ def _from_array(source: str) -> tuple[list[str], Any]:
     except (ValueError, EOFError) as error:
         raise CommandError(f"expected an array in {source}, it cannot be read: {error}") from error
     rows = array[np.newaxis] if array.ndim == 1 else array
-    return [f"{source}[{row}]" for row in range(len(rows))], rows
+    return [Question(photo=f"{source}[{row}]") for row in range(len(rows))], rows
 
 
-def _from_lines(lines: Iterable[str], source: str) -> tuple[list[str], Any]:
+def _from_lines(lines: Iterable[str], source: str) -> tuple[list[Question], Any]:
     import numpy as np
 
     from serving import Embedding
 
-    names, vectors = [], []
+    questions, vectors = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -90,12 +90,15 @@ def _from_lines(lines: Iterable[str], source: str) -> tuple[list[str], Any]:
             value = json.loads(line)
             vector = np.array(value["embedding"], np.float32)
             about = str(value.get("model", "")), int(value.get("version", 0)), str(value.get("fingerprint", ""))
-            names.append(str(value.get("photo", f"{source}:{number}")))
+            photo, text = value.get("photo"), value.get("text")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CommandError(
                 f"expected a line of embed --json in {source}, line {number} is none: {type(error).__name__} {error}"
             ) from error
+        if photo is None and text is None:
+            photo = f"{source}:{number}"
+        questions.append(Question(photo and str(photo), text and str(text)))
         vectors.append(Embedding(vector, *about))
     if not vectors:
         raise CommandError(f"expected at least one line of embed --json, {source} is empty")
-    return names, vectors
+    return questions, vectors

@@ -1,10 +1,11 @@
-"""Photos and their matches as one picture. Needs Pillow."""
+"""Photos or words, and their matches, as one picture. Needs Pillow."""
 
 from __future__ import annotations
 
 import io
 import os
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,25 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["Tile", "check_can_draw", "draw_grid"]
 
 SIDE, MARGIN, LINE = 160, 8, 15
+LETTERS, LINES = 24, 10  # of words in a tile
 MOST_TILES = 1000
 PAPER, INK, FRAME, NOTHING = "#ffffff", "#202020", "#1a6fb4", "#e4e4e4"
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture with two lines below it.
+    """A picture, or words in its place, with two lines below it.
 
     Attributes:
         picture: its bytes or path; None for none.
         title: the first line.
         note: the second.
         framed: whether it stands out.
+        words: shown where the picture would be; empty for none.
     """
 
     picture: bytes | Path | None
     title: str
     note: str
     framed: bool = False
+    words: str = ""
 
 
 def check_can_draw(out: Path, tiles: int) -> None:
@@ -83,7 +87,11 @@ def draw_grid(rows: Sequence[Sequence[Tile]], out: Path) -> None:
         for place, tile in enumerate(row):
             left, top = place * width + MARGIN, line * height + MARGIN
             picture = _thumbnail(tile.picture)
-            if picture is None:
+            if tile.words:
+                shown = textwrap.wrap(tile.words, LETTERS, max_lines=LINES, placeholder=" …")
+                for number, text in enumerate(shown):
+                    draw.text((left + 6, top + 4 + number * LINE), _fitted(text, font), fill=INK, font=font)
+            elif picture is None:
                 draw.rectangle((left, top, left + SIDE - 1, top + SIDE - 1), fill=NOTHING)
                 draw.text((left + 46, top + SIDE // 2 - 8), "no picture", fill=INK, font=font)
             else:

@@ -1,10 +1,11 @@
-"""Arguments of what is asked: photos, filters, how many answers; and how answers become JSON."""
+"""Arguments of what is asked: photos, words, filters; and how questions and answers become JSON."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serving.commands.errors import CommandError
@@ -14,15 +15,55 @@ if TYPE_CHECKING:
 
     from serving.client.results import SearchResult
 
-__all__ = ["add_filters", "add_photos", "filters_of", "numbers", "photos_of", "result_as_json"]
+__all__ = [
+    "Question",
+    "add_filters",
+    "add_photos",
+    "add_texts",
+    "add_weight",
+    "filters_of",
+    "numbers",
+    "photos_of",
+    "result_as_json",
+]
 
 STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one answer is about, as it was given: a photo's path, words, or both."""
+
+    photo: str | None = None
+    text: str | None = None
+
+    def __str__(self) -> str:
+        return " + ".join(each for each in (self.photo, self.text and f'"{self.text}"') if each)
+
+    def as_json(self) -> dict[str, str]:
+        """`photo` and `text`, those that there are."""
+        return {name: value for name, value in (("photo", self.photo), ("text", self.text)) if value is not None}
 
 
 def add_photos(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
     """Adds the positional `PHOTO...`."""
     parser.add_argument(
         "photos", nargs=nargs, metavar="PHOTO", help="JPEG, PNG, WebP, GIF or BMP file; - for standard input"
+    )
+
+
+def add_texts(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds `--text`."""
+    parser.add_argument("--text", dest="texts", action="append", default=[], metavar="WORDS", help=help)
+
+
+def add_weight(parser: argparse.ArgumentParser) -> None:
+    """Adds `--weight`."""
+    parser.add_argument(
+        "--weight",
+        type=float,
+        metavar="W",
+        help="how much --text counts beside a PHOTO: 0 the photo alone, 1 the words alone (default 0.5)",
     )
 
 
@@ -64,9 +105,8 @@ def photos_of(paths: Sequence[str]) -> list[bytes]:
     return [picture_bytes(sys.stdin.buffer if path == STANDARD_INPUT else path) for path in paths]
 
 
-def result_as_json(photo: str | None, result: SearchResult) -> dict[str, Any]:
+def result_as_json(asked: Mapping[str, str], result: SearchResult) -> dict[str, Any]:
     """A search's or lookup's answer for one question, as JSON has it."""
-    asked: Mapping[str, Any] = {} if photo is None else {"photo": photo}
     return {
         **asked,
         "model": result.model,

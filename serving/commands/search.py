@@ -1,4 +1,4 @@
-"""`python -m serving search`: the items most similar to photos."""
+"""`python -m serving search`: the items most similar to photos, to words, or to photos changed by words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from serving.commands.connection import add_connection, client_settings, servers
 from serving.commands.errors import CommandError
-from serving.commands.questions import add_filters, add_photos, filters_of, photos_of, result_as_json
+from serving.commands.questions import (
+    Question,
+    add_filters,
+    add_photos,
+    add_texts,
+    add_weight,
+    filters_of,
+    photos_of,
+    result_as_json,
+)
 from serving.commands.text_table import text_table
 
 if TYPE_CHECKING:
@@ -21,12 +30,14 @@ __all__ = ["add_arguments", "matches_table", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `search` to a parser."""
-    add_photos(parser)
-    parser.add_argument("--k", type=int, default=10, help="matches of each photo (default 10)")
+    add_photos(parser, nargs="*")
+    add_texts(parser, "search by words; again for another search. With photos, one: what to change about each photo")
+    add_weight(parser)
+    parser.add_argument("--k", type=int, default=10, help="matches of each search (default 10)")
     add_filters(parser)
-    parser.add_argument("--json", action="store_true", help="one line of JSON a photo, instead of a table")
+    parser.add_argument("--json", action="store_true", help="one line of JSON a search, instead of a table")
     show = parser.add_argument_group("a picture of the answer")
-    show.add_argument("--show", type=Path, metavar="OUT.png", help="draw the photos and their matches; needs Pillow")
+    show.add_argument("--show", type=Path, metavar="OUT.png", help="draw what was asked and the matches; needs Pillow")
     found = show.add_mutually_exclusive_group()
     found.add_argument("--pictures", type=Path, metavar="DIR", help="the items' pictures lie in it as ID.jpg or alike")
     found.add_argument("--items", type=Path, metavar="FILE", help="items.parquet that names them; needs pyarrow")
@@ -42,20 +53,22 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    _check_show(options)
+    questions = _questions(options)
+    _check_show(options, questions)
     filters = filters_of(options.filters)
-    photos = photos_of(options.photos)
+    photos = photos_of(options.photos) or None
+    texts = [each.text for each in questions if each.text is not None] or None
     from serving import Client
 
     with Client(servers(options), **client_settings(options)) as client:
-        results = client.search_many(photos, options.k, filters)
-    for photo, result in zip(options.photos, results, strict=True):
+        results = client.search_many(photos, options.k, filters, texts=texts, weight=options.weight)
+    for question, result in zip(questions, results, strict=True):
         if options.json:
-            print(json.dumps(result_as_json(photo, result), ensure_ascii=False))
+            print(json.dumps(result_as_json(question.as_json(), result), ensure_ascii=False))
         else:
-            print(f"{photo}: {result.model} version {result.version}\n{matches_table(result)}\n")
+            print(f"{question}: {result.model} version {result.version}\n{matches_table(result)}\n")
     if options.show is not None:
-        _draw(options, photos, results)
+        _draw(options, questions, photos, results)
     return 0
 
 
@@ -71,7 +84,19 @@ def matches_table(result: SearchResult) -> str:
     return text_table(["#", "id", "score", *names], rows, frozenset({"#", "score"}))
 
 
-def _check_show(options: argparse.Namespace) -> None:
+def _questions(options: argparse.Namespace) -> list[Question]:
+    """One a photo, or one a text where there is no photo."""
+    photos, texts = options.photos, options.texts
+    if not photos and not texts:
+        raise CommandError("expected at least one PHOTO or --text, received neither")
+    if photos and len(texts) > 1:
+        raise CommandError(f"expected one --text with photos, received {len(texts)}; ask for each text by itself")
+    if not photos:
+        return [Question(text=text) for text in texts]
+    return [Question(photo, *texts) for photo in photos]
+
+
+def _check_show(options: argparse.Namespace, questions: Sequence[Question]) -> None:
     """Refuses what could not be drawn before anything is asked."""
     source = options.pictures or options.items
     if options.show is None:
@@ -82,14 +107,19 @@ def _check_show(options: argparse.Namespace) -> None:
         raise CommandError("expected --pictures DIR or --items FILE with --show, to find the matches' pictures")
     from serving.commands.picture_grid import check_can_draw
 
-    check_can_draw(options.show, len(options.photos) * (1 + max(options.k, 1)))
+    check_can_draw(options.show, sum(len(each.as_json()) + max(options.k, 1) for each in questions))
     if options.pictures is not None and not options.pictures.is_dir():
         raise CommandError(f"expected a folder of pictures, received {options.pictures}")
     if options.items is not None and not options.items.is_file():
         raise CommandError(f"expected an items.parquet, received {options.items}, which is no file")
 
 
-def _draw(options: argparse.Namespace, photos: Sequence[bytes], results: Sequence[SearchResult]) -> None:
+def _draw(
+    options: argparse.Namespace,
+    questions: Sequence[Question],
+    photos: Sequence[bytes] | None,
+    results: Sequence[SearchResult],
+) -> None:
     from serving.commands.item_pictures import pictures_in_folder, pictures_in_items
     from serving.commands.picture_grid import Tile, draw_grid
 
@@ -99,9 +129,14 @@ def _draw(options: argparse.Namespace, photos: Sequence[bytes], results: Sequenc
     else:
         found = pictures_in_items(options.items, wanted)
     rows = []
-    for name, photo, result in zip(options.photos, photos, results, strict=True):
-        query = Tile(photo, Path(name).name, "query", framed=True)
-        rows.append([query, *(Tile(found.get(match.id), match.id, f"{match.score:.3f}") for match in result.matches)])
+    for place, (question, result) in enumerate(zip(questions, results, strict=True)):
+        asked = []
+        if question.photo is not None and photos is not None:
+            asked.append(Tile(photos[place], Path(question.photo).name, "query", framed=True))
+        if question.text is not None:
+            asked.append(Tile(None, "", "query", framed=True, words=question.text))
+        matches = [Tile(found.get(match.id), match.id, f"{match.score:.3f}") for match in result.matches]
+        rows.append([*asked, *matches])
     draw_grid(rows, options.show)
     without = len(wanted - found.keys())
     print(f"{options.show}" + (f" ({without} of {len(wanted)} items have no picture there)" if without else ""))

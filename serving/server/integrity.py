@@ -1,4 +1,4 @@
-"""Whether a version's files are what its manifest says."""
+"""A version's manifest, and whether its files are what that says."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ import grpc
 from serving.contract import MANIFEST_FILE, Manifest, ManifestError
 from serving.server.errors import RequestError
 
-__all__ = ["check_files"]
+__all__ = ["check_files", "read_manifest"]
 
 
-def check_files(folder: Path) -> None:
-    """Holds a version's files against the digests in its manifest; a version without a manifest passes.
+def read_manifest(folder: Path) -> Manifest | None:
+    """A version's manifest; None for a version without, as others than ours are.
+
+    Raises:
+        RequestError: DATA_LOSS: it cannot be read.
+    """
+    try:
+        return Manifest.from_json((folder / MANIFEST_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ManifestError, OSError) as error:
+        raise RequestError(grpc.StatusCode.DATA_LOSS, str(error)) from error
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Holds a version's files against the digests in its manifest.
 
     TensorFlow checks sums of the variables only: a flipped bit elsewhere would be served.
 
     Raises:
-        RequestError: DATA_LOSS: a file is missing or differs, or the manifest cannot be read.
+        RequestError: DATA_LOSS: a file is missing or differs.
     """
-    try:
-        text = (folder / MANIFEST_FILE).read_bytes()
-    except FileNotFoundError:
-        return
-    try:
-        manifest = Manifest.from_json(text)
-    except ManifestError as error:
-        raise RequestError(grpc.StatusCode.DATA_LOSS, str(error)) from error
     for name, expected in manifest.files.items():
         try:
             with open(folder / name, "rb") as content:

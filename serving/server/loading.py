@@ -12,10 +12,11 @@ from serving.contract import BATCHING_FILE
 from serving.server.batcher import Batcher
 from serving.server.batching_parameters import BatchingParameters
 from serving.server.errors import RequestError
-from serving.server.integrity import check_files
+from serving.server.integrity import check_files, read_manifest
 from serving.server.metrics import Metrics
 from serving.server.options import ServerOptions
 from serving.server.servable import Servable
+from serving.server.text_operations import load_text_operations, with_hint
 from serving.server.warmup import warm_up
 
 __all__ = ["LoadedVersion", "Loader"]
@@ -59,7 +60,7 @@ class Loader:
             loaded = self._load(name, version, folder)
         except Exception as error:
             self._metrics.loads.add(str(folder), "fail")
-            failure = RequestError.of(error)
+            failure = with_hint(RequestError.of(error))
             log.error("cannot load %s version %d: %s", name, version, failure)
             raise failure from error
         seconds = time.monotonic() - start
@@ -69,8 +70,11 @@ class Loader:
         return loaded
 
     def _load(self, name: str, version: int, folder: Path) -> LoadedVersion:
-        if self._options.verify:
-            check_files(folder)
+        manifest = read_manifest(folder)
+        if manifest is not None and self._options.verify:
+            check_files(folder, manifest)
+        if manifest is not None:
+            load_text_operations(manifest)
         parameters = self._parameters(folder)
         servable = Servable(name, version, folder)
         try:

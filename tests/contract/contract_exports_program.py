@@ -5,6 +5,7 @@ BASE is where the server will find OUT (`/models` in a container; default OUT it
 - `pair`: two inputs; versions 1, 2 and 3, of which 1 (label `stable`) and 2 (label `canary`) are wanted; not batched.
 - `slow`: one input of any width, batched by 4, one thread; takes about 0.1 ms times the first number.
 - `collapsed`: batched; its output has lost the batch's dimension.
+- `words`: texts and numbers, batched as `slow` is; takes as long as the greatest number says.
 - `examples`: `tf.Example`s; signatures to classify and to regress with.
 """
 
@@ -37,6 +38,7 @@ CONFIG = """model_config_list {
     version_labels { key: "canary" value: 2 }
   }
   config { name: "slow" base_path: "BASE/slow" model_platform: "tensorflow" }
+  config { name: "words" base_path: "BASE/words" model_platform: "tensorflow" }
   config { name: "collapsed" base_path: "BASE/collapsed" model_platform: "tensorflow" }
   config { name: "examples" base_path: "BASE/examples" model_platform: "tensorflow" }
 }
@@ -67,19 +69,44 @@ class Pair(tf.Module):
         return {"lengths": tf.strings.length(texts), "texts": tf.identity(texts)}
 
 
+def nothing_slowly(steps: Any) -> Any:
+    """0, after work of about 0.1 ms times the greatest of some numbers."""
+    most = tf.cast(tf.reduce_max(steps), tf.int32)
+    work = tf.while_loop(
+        lambda step, square: step < most,
+        lambda step, square: (step + 1, tf.math.l2_normalize(tf.matmul(square, square), axis=1)),
+        [tf.constant(0), tf.fill([128, 128], steps[0] * 0.001)],
+    )[1]
+    return 0.0 * tf.reduce_sum(tf.where(tf.math.is_finite(work), work, 0.0))
+
+
 class Slow(tf.Module):
     """Works as long as it is told to."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="x")])
     def spin(self, x: Any) -> dict[str, Any]:
         """Twice the input, after some work."""
-        steps = tf.cast(tf.reduce_max(x[:, 0]), tf.int32)
-        work = tf.while_loop(
-            lambda step, square: step < steps,
-            lambda step, square: (step + 1, tf.math.l2_normalize(tf.matmul(square, square), axis=1)),
-            [tf.constant(0), tf.fill([128, 128], x[0, 0] * 0.001)],
-        )[1]
-        return {"doubled": 2.0 * x + 0.0 * tf.reduce_sum(tf.where(tf.math.is_finite(work), work, 0.0))}
+        return {"doubled": 2.0 * x + nothing_slowly(x[:, 0])}
+
+
+class Words(tf.Module):
+    """A text and a number each."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="text"),
+            tf.TensorSpec([None], tf.float32, name="weight"),
+        ]
+    )
+    def weigh(self, text: Any, weight: Any) -> dict[str, Any]:
+        """The text in capitals, its characters times the number, and how many rows ran together."""
+        characters = tf.cast(tf.strings.length(text, "UTF8_CHAR"), tf.float32)
+        rows = tf.shape(text)
+        return {
+            "upper": tf.strings.upper(text, "utf-8"),
+            "weighed": weight * characters + nothing_slowly(weight),
+            "rows": tf.fill(rows, rows[0]),
+        }
 
 
 class Collapsed(tf.Module):
@@ -145,7 +172,8 @@ def main(out: Path, base: str) -> None:
     for version in (1, 2, 3):
         write_pair(out / "pair" / str(version), version)
     write_examples(out / "examples" / "1")
-    for name, module, function in (("slow", Slow(), "spin"), ("collapsed", Collapsed(), "total")):
+    batched = (("slow", Slow(), "spin"), ("words", Words(), "weigh"), ("collapsed", Collapsed(), "total"))
+    for name, module, function in batched:
         folder = out / name / "1"
         tf.saved_model.save(module, str(folder), signatures=getattr(module, function))
         (folder / "batching_params.pbtxt").write_text(BATCHING)

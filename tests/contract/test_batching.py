@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 from requests_of_tests import TIMEOUT, predict_request, refused
@@ -48,6 +49,21 @@ def test_deadline_that_passes_in_the_queue(prediction: Any) -> None:
     # its clock runs out: whichever comes first.
     assert code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
     assert [call.code() for call in busy] == [grpc.StatusCode.OK] * 2
+
+
+def test_texts_and_numbers_in_a_batch(prediction: Any) -> None:
+    def ask(text: str, weight: float) -> Any:
+        request = predict_request("words", text=np.array([text.encode()], object), weight=[weight])
+        return prediction.Predict.future(request, timeout=TIMEOUT)
+
+    blocking = ask("busy", 6000.0)
+    time.sleep(0.05)
+    texts = ["größe", "a\0b\0", "", "蓝色衬衫 👕"]
+    for place, call in enumerate([ask(text, 0.25 * place) for place, text in enumerate(texts)]):
+        outputs = {name: tf.make_ndarray(value).tolist() for name, value in call.result().outputs.items()}
+        upper = tf.strings.upper(texts[place], "utf-8").numpy()
+        assert outputs == {"upper": [upper], "weighed": [0.25 * place * len(texts[place])], "rows": [4]}
+    assert blocking.code() == grpc.StatusCode.OK
 
 
 def test_mixed_shapes_in_a_batch(prediction: Any) -> None:

@@ -64,6 +64,17 @@ def test_one_input_needs_no_name_and_bytes_are_base64(rest: Rest) -> None:
     assert (code, [row["lengths"] for row in answer["predictions"]]) == (200, [7, 2])
 
 
+def test_texts_and_numbers(rest: Rest) -> None:
+    rows = [{"text": "größe 👕", "weight": 0.25}, {"text": "", "weight": 1}]
+    answers = [{"upper": "GRÖSSE 👕", "weighed": 1.75, "rows": 2}, {"upper": "", "weighed": 0.0, "rows": 2}]
+    assert rest("/v1/models/words:predict", {"instances": rows}) == (200, {"predictions": answers})
+    columns = {name: [row[name] for row in rows] for name in ("text", "weight")}
+    expected = {name: [answer[name] for answer in answers] for name in ("upper", "weighed", "rows")}
+    assert rest("/v1/models/words:predict", {"inputs": columns}) == (200, {"outputs": expected})
+    code, answer = rest("/v1/models/words:predict", {"instances": [{"text": 3, "weight": 1}]})
+    assert (code, "is not of expected type: string" in answer["error"]) == (400, True)
+
+
 def test_one_output_needs_no_name(rest: Rest) -> None:
     assert rest("/v1/models/slow:predict", {"instances": [[1.0, 2.0]]}) == (200, {"predictions": [[2.0, 4.0]]})
     assert rest("/v1/models/slow:predict", {"inputs": [[1.0, 2.0]]}) == (200, {"outputs": [[2.0, 4.0]]})

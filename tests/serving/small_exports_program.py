@@ -1,7 +1,8 @@
 """Writes small exports of the contract's signatures, run as a process by the tests: `python ... OUT`.
 
 OUT/fused_encoder/1, OUT/fused_lookup/1 and OUT/fused_search/1: 16 numbers an embedding, 60 items, K = 20, the
-attributes `gender` (to filter by) and `colour`. The same arguments write the same answers.
+attributes `gender` (to filter by) and `colour`. A text is embedded as the sum of its words' vectors, found by
+hashes. The same arguments write the same answers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DIM, ITEMS, TOP_K, SIDE = 16, 60, 20, 8
 CLASSES = ("Shirts", "Shoes", "Watches")
 FINGERPRINT, TABLE_FINGERPRINT = "encoder-a", "table-a"
 BATCH_SIZES = (1, 4, 16)
-STRINGS = tf.TensorSpec([None], tf.string)
+BUCKETS = 97
 
 
 def constants() -> dict[str, np.ndarray]:
@@ -35,6 +36,7 @@ def constants() -> dict[str, np.ndarray]:
     return {
         "projection": draw.normal(size=(SIDE * SIDE * 3, DIM)).astype(np.float32),
         "heads": draw.normal(size=(DIM, len(CLASSES))).astype(np.float32),
+        "words": np.random.default_rng(8).normal(size=(BUCKETS, DIM)).astype(np.float32),
         "vectors": vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
         "ids": np.array([f"item-{row}" for row in range(ITEMS)]),
         "gender": np.array([("Women", "Men", "Unisex")[row % 3] for row in range(ITEMS)]),
@@ -42,13 +44,22 @@ def constants() -> dict[str, np.ndarray]:
     }
 
 
+def strings(*names: str) -> list[Any]:
+    """Inputs `[B]` of these names."""
+    return [tf.TensorSpec([None], tf.string, name=name) for name in names]
+
+
+WEIGHT = tf.TensorSpec([None], tf.float32, name="weight")
+
+
 class Encoder(tf.Module):
-    """Pictures to embeddings and labels."""
+    """Pictures and texts to embeddings, pictures to labels."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.projection = tf.Variable(arrays["projection"])
         self.heads = tf.Variable(arrays["heads"])
+        self.words = tf.Variable(arrays["words"])
 
     def embed(self, pixels: Any) -> Any:
         """Unit embeddings of uint8 pictures."""
@@ -64,7 +75,14 @@ class Encoder(tf.Module):
 
         return tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec([SIDE, SIDE, 3], tf.uint8))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def read(self, text: Any) -> Any:
+        """Unit embeddings of texts; a text without a word is the first bucket's vector."""
+        words = tf.strings.split(tf.strings.lower(text, "utf-8"))
+        known = tf.ragged.map_flat_values(lambda flat: tf.strings.to_hash_bucket_fast(flat, BUCKETS), words)
+        summed = tf.reduce_sum(tf.gather(self.words, known), axis=1)
+        return tf.math.l2_normalize(tf.where(words.row_lengths()[:, None] > 0, summed, self.words[0]), axis=1)
+
+    @tf.function(input_signature=strings("image_bytes"))
     def embed_images(self, image_bytes: Any) -> dict[str, Any]:
         """The signature."""
         return {"embedding": self.embed(self.decode(image_bytes)), "fingerprint": marks(image_bytes, FINGERPRINT)}
@@ -74,7 +92,12 @@ class Encoder(tf.Module):
         """The signature."""
         return {"embedding": self.embed(pixels), "fingerprint": marks(pixels, FINGERPRINT)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=strings("text"))
+    def embed_texts(self, text: Any) -> dict[str, Any]:
+        """The signature."""
+        return {"embedding": self.read(text), "fingerprint": marks(text, FINGERPRINT)}
+
+    @tf.function(input_signature=strings("image_bytes"))
     def classify_images(self, image_bytes: Any) -> dict[str, Any]:
         """The signature."""
         logits = tf.matmul(self.embed(self.decode(image_bytes)), self.heads)
@@ -127,26 +150,50 @@ class Lookup(tf.Module):
 
 
 class Search(tf.Module):
-    """Pictures to items."""
+    """Pictures, texts, or both, to items."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.encoder, self.table = Encoder(arrays), Lookup(arrays)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def pictures(self, image_bytes: Any, gender: Any = None) -> dict[str, Any]:
+        """Items for pictures."""
+        return self.table.answer(self.encoder.embed(self.encoder.decode(image_bytes)), gender)
+
+    def both(self, image_bytes: Any, text: Any, weight: Any, gender: Any = None) -> dict[str, Any]:
+        """Items for pictures changed by texts."""
+        pictures, texts = self.encoder.embed(self.encoder.decode(image_bytes)), self.encoder.read(text)
+        return self.table.answer((1.0 - weight[:, None]) * pictures + weight[:, None] * texts, gender)
+
+    @tf.function(input_signature=strings("image_bytes"))
     def search_images(self, image_bytes: Any) -> dict[str, Any]:
         """The signature."""
-        return self.table.answer(self.encoder.embed(self.encoder.decode(image_bytes)))
+        return self.pictures(image_bytes)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="image_bytes"),
-            tf.TensorSpec([None], tf.string, name="gender"),
-        ]
-    )
+    @tf.function(input_signature=strings("image_bytes", "gender"))
     def search_images_filtered(self, image_bytes: Any, gender: Any) -> dict[str, Any]:
         """The signature."""
-        return self.table.answer(self.encoder.embed(self.encoder.decode(image_bytes)), gender)
+        return self.pictures(image_bytes, gender)
+
+    @tf.function(input_signature=strings("text"))
+    def search_texts(self, text: Any) -> dict[str, Any]:
+        """The signature."""
+        return self.table.answer(self.encoder.read(text))
+
+    @tf.function(input_signature=strings("text", "gender"))
+    def search_texts_filtered(self, text: Any, gender: Any) -> dict[str, Any]:
+        """The signature."""
+        return self.table.answer(self.encoder.read(text), gender)
+
+    @tf.function(input_signature=[*strings("image_bytes", "text"), WEIGHT])
+    def search_images_and_texts(self, image_bytes: Any, text: Any, weight: Any) -> dict[str, Any]:
+        """The signature."""
+        return self.both(image_bytes, text, weight)
+
+    @tf.function(input_signature=[*strings("image_bytes", "text"), WEIGHT, *strings("gender")])
+    def search_images_and_texts_filtered(self, image_bytes: Any, text: Any, weight: Any, gender: Any) -> dict[str, Any]:
+        """The signature."""
+        return self.both(image_bytes, text, weight, gender)
 
 
 def marks(rows: Any, text: str) -> Any:
@@ -162,8 +209,12 @@ def inputs_of(signature: str, size: int) -> dict[str, Any]:
         values["embedding"] = np.eye(1, DIM, dtype=np.float32).repeat(size, axis=0)
     elif signature == "embed_pixels":
         values["pixels"] = np.full((size, SIDE, SIDE, 3), 90, np.uint8)
-    else:
+    if "images" in signature:
         values["image_bytes"] = np.array([picture] * size, object)
+    if "texts" in signature:
+        values["text"] = np.array([b"navy shirt"] * size, object)
+    if "images_and_texts" in signature:
+        values["weight"] = np.full(size, 0.5, np.float32)
     if signature.endswith("filtered"):
         values["gender"] = np.array([b"Women"] * size, object)
     return values
@@ -206,6 +257,7 @@ def write_extras(folder: Path, kind: contract.Kind) -> None:
         top_k=TOP_K if table else len(CLASSES),
         attributes=("gender", "colour") if table else (),
         filterable=("gender",) if table else (),
+        words={"tokenizer": "white space", "ops": "stock", "vocabulary_size": BUCKETS} if pictures else {},
         files={
             str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.rglob("*"))

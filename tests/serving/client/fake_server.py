@@ -25,6 +25,7 @@ Answer = Callable[[Any, grpc.ServicerContext], Any]
 SIGNATURES = {
     "fused_encoder": {
         "embed_images": ({"image_bytes": (7, [_BATCH])}, {"embedding": (1, [_BATCH, D])}),
+        "embed_texts": ({"text": (7, [_BATCH])}, {"embedding": (1, [_BATCH, D])}),
         "classify_images": ({"image_bytes": (7, [_BATCH])}, {"scores": (1, [_BATCH, 3])}),
     },
     "fused_lookup": {
@@ -39,6 +40,19 @@ SIGNATURES = {
         "search_images_filtered": (
             {"image_bytes": (7, [_BATCH]), "gender": (7, [_BATCH])},
             {"scores": (1, [_BATCH, -1])},
+        ),
+        "search_texts": ({"text": (7, [_BATCH])}, {"scores": (1, [_BATCH, K])}),
+        "search_texts_filtered": (
+            {"text": (7, [_BATCH]), "gender": (7, [_BATCH])},
+            {"scores": (1, [_BATCH, K])},
+        ),
+        "search_images_and_texts": (
+            {"image_bytes": (7, [_BATCH]), "text": (7, [_BATCH]), "weight": (1, [_BATCH])},
+            {"scores": (1, [_BATCH, K])},
+        ),
+        "search_images_and_texts_filtered": (
+            {"image_bytes": (7, [_BATCH]), "text": (7, [_BATCH]), "weight": (1, [_BATCH]), "gender": (7, [_BATCH])},
+            {"scores": (1, [_BATCH, K])},
         ),
     },
 }
@@ -128,8 +142,9 @@ class FakeServer:
         inputs = {name: wire.to_array(tensor) for name, tensor in request.inputs.items()}
         rows = len(next(iter(inputs.values())))
         outputs: dict[str, Any] = {"fingerprint": [self.fingerprint.encode()] * rows}
-        if signature == "embed_images":
-            outputs["embedding"] = np.stack([self.vector(content) for content in inputs["image_bytes"]])
+        if signature in ("embed_images", "embed_texts"):
+            (contents,) = inputs.values()
+            outputs["embedding"] = np.stack([self.vector(content) for content in contents])
         elif signature == "classify_images":
             outputs["labels"] = [[b"Shirts", b"Shoes", b"Watches"]] * rows
             outputs["scores"] = np.array([[0.5, 0.25, 0.25]] * rows, np.float32)
@@ -140,7 +155,7 @@ class FakeServer:
 
     @staticmethod
     def vector(content: bytes) -> np.ndarray:
-        """A unit vector that tells pictures apart."""
+        """A unit vector that tells pictures, or texts, apart."""
         vector = np.array([1.0, content[-1], len(content), 2.0], np.float32)
         return vector / np.linalg.norm(vector)
 

@@ -154,7 +154,7 @@ def test_a_replaced_model_is_looked_at_again(client: Any, server: FakeServer, mo
     wider = {"lookup": ({"embedding": (1, [-1, 5])}, {"scores": (1, [-1, 6])})}
     monkeypatch.setitem(fake_server.SIGNATURES, "fused_lookup", wider)
     assert len(client.lookup([1.0] * 5, k=1).matches) == 1
-    with pytest.raises(UnknownSignatureError, match="expected one of lookup"):
+    with pytest.raises(UnknownSignatureError, match="attributes to filter by"):
         client.lookup([1.0] * 5, k=1, filters={"gender": "Men"})
 
 

@@ -67,6 +67,8 @@ METHODS = [
     "closed",
     "embed",
     "embed_many",
+    "embed_text",
+    "embed_texts",
     "healthy",
     "lookup",
     "lookup_many",

@@ -84,7 +84,7 @@ def test_what_embed_prints_lookup_reads(
     (tmp_path / "other.jsonl").write_text(other)
     ran = run("lookup", tmp_path / "other.jsonl", *server)
     assert ran.code == 2
-    assert "embed the pictures anew" in ran.err
+    assert "embed pictures and texts anew" in ran.err
 
 
 def test_what_embed_writes_lookup_reads(
