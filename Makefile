@@ -23,7 +23,9 @@ demo: .venv
 	trap 'kill $$server; wait $$server' EXIT; \
 	$(RUN) -m serving ready --server localhost:$(PORT) && \
 	$(RUN) -m serving search $(DEMO)/query.jpg --server localhost:$(PORT) --k 8 \
-	    --show $(DEMO)/answer.png --items $(DEMO)/items.parquet
+	    --show $(DEMO)/answer.png --items $(DEMO)/items.parquet && \
+	$(RUN) -m serving search --text "striped green dress" --server localhost:$(PORT) --k 8 \
+	    --show $(DEMO)/answer_to_words.png --items $(DEMO)/items.parquet
 
 test: .venv
 	$(RUN) -m pytest -q

@@ -24,8 +24,8 @@ class Command:
 
 COMMANDS = {
     "serve": Command("serving.server.command", "serve exported models from this machine"),
-    "search": Command("serving.commands.search", "find the items most similar to photos"),
-    "embed": Command("serving.commands.embed", "turn photos into embeddings"),
+    "search": Command("serving.commands.search", "find the items most similar to photos, to words, or to both"),
+    "embed": Command("serving.commands.embed", "turn photos and words into embeddings"),
     "lookup": Command("serving.commands.lookup", "find the items most similar to embeddings"),
     "classify": Command("serving.commands.classify", "name what photos show"),
     "status": Command("serving.commands.status", "show which models and versions a server has"),
@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m serving",
-        description="Asks a TensorFlow Serving server about pictures and products, or serves them from this machine.",
+        description="Asks TensorFlow Serving about pictures, words and products, or serves them from this machine.",
         epilog="Exit codes: 0 done, 1 our fault, 2 the input or the server, 130 interrupted.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -119,3 +119,11 @@ def test_the_real_catalogue_has_texts(shared_root: Path) -> None:
     assert len(drawn) == len(styles)
     assert all(drawn)
     assert "Navy Blue Shirts for Men" in set(known.all_texts())
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_a_missing_value_is_no_text(missing: object) -> None:
+    items = pd.DataFrame({"id": ["1"], "label": ["Shirts"], "colour": [missing], "name": [missing]}, dtype=object)
+    texts = ItemTexts(items, TextsConfig(title="name", templates=("{label}", "{colour} {label}")))
+    assert texts.title(0) is None
+    assert list(texts.all_texts()) == ["Shirts"]

@@ -48,6 +48,7 @@ class ItemTexts:
                     f"{', '.join(unknown)}"
                 )
         self._share = texts.title_share
+        items = items[known].astype(object).where(items[known].notna(), "")  # a missing value is no text
         self._titles = [None] * len(items) if texts.title is None else [text or None for text in items[texts.title]]
         self._filled = []
         for values in items[known].itertuples(index=False, name=None):

@@ -41,8 +41,9 @@ def start_head(head: keras.Model, features: HeadFeatures, num_classes: int, *, d
         head: as `trainer.models.head` builds it.
         features: of the training items.
         num_classes: C.
-        discriminant: false for weights as `randomise_head` draws them; the baseline, whose features are not of unit
-            length, keeps those it was made with.
+        discriminant: false for weights as `randomise_head` draws them. CLIP's head, which has a classifier alone to
+            learn, then begins at 0, since chance is of no use to a convex problem; the baseline, whose features are
+            not of unit length, keeps the weights it was made with.
     """
     standardised = [part for part in features.views if _has(head, f"{part}_standardisation")]
     for part in standardised:
@@ -53,8 +54,11 @@ def start_head(head: keras.Model, features: HeadFeatures, num_classes: int, *, d
         _start_projection(head, features, num_classes)
     elif discriminant:
         _start_classifier(head, features, num_classes)
-    elif standardised:
+    elif _has(head, "projection"):
         randomise_head(head)
+    elif standardised:
+        classifier = head.get_layer("classifier")
+        classifier.set_weights([np.zeros(weight.shape) for weight in classifier.weights])
 
 
 def _standardise(layer: Standardisation, features: HeadFeatures, part: str) -> None:
@@ -84,18 +88,16 @@ def _start_projection(head: keras.Model, features: HeadFeatures, num_classes: in
 def randomise_head(head: keras.Model, seed: int = 0) -> None:
     """Sets projection and classifier to random values; each class's vector has the length `LOGIT_SCALE`.
 
-    Shorter ones, as Keras would draw them, give logits of a unit-length embedding that are all alike, for long. A head
-    without a projection, whose classifier alone is learned, is convex: that begins at 0.
+    Shorter ones, as Keras would draw them, give logits of unit-length rows that are all alike, for long, and next to no
+    gradient to what is below.
     """
     random = np.random.default_rng(seed)
     if _has(head, "rotation"):
         randomise_posterior_head(head, random)
         return
-    if not _has(head, "projection"):
-        classifier = head.get_layer("classifier")
-        classifier.set_weights([np.zeros(weight.shape) for weight in classifier.weights])
-        return
     for name in ("projection", "classifier"):
+        if not _has(head, name):
+            continue
         layer = head.get_layer(name)
         kernel = random.normal(size=layer.kernel.shape)
         kernel /= np.linalg.norm(kernel, axis=0, keepdims=True)
