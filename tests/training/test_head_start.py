@@ -202,6 +202,14 @@ def test_without_a_discriminant_the_head_of_clip_starts_at_zero(clip_features: H
     assert scale.mean() > 50
 
 
+def test_the_head_of_clip_may_be_made_random_for_a_tower_that_is_to_learn(clip_features: HeadFeatures) -> None:
+    head = build_clip_head(clip_features.widths, CLASSES)
+    randomise_head(head, 3)
+    kernel, bias = head.get_layer("classifier").get_weights()
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), LOGIT_SCALE, rtol=1e-5)
+    assert not bias.any()
+
+
 def test_the_baseline_keeps_its_own_random_start(features: HeadFeatures) -> None:
     head = build_concatenation_head(WIDTHS, CLASSES)
     before = head.get_layer("classifier").get_weights()
