@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -22,6 +23,7 @@ from serving.contract import (
     IDS,
     LOOKUP,
     LOOKUP_FILTERED,
+    NO_MATCH_THRESHOLD,
     SCORES,
     SERVING_DEFAULT,
     TABLE_FINGERPRINT,
@@ -42,9 +44,9 @@ class Lookup(tf.Module):
         admitted values separated by `FILTER_SEPARATOR`; where it holds none, all are admitted.
 
     Both answer `ids` string `[B, K]`, `scores` float32 `[B, K]`, each attribute string `[B, K]`, `fingerprint` and
-    `table_fingerprint` string `[B]`. Queries are brought to unit length. Where fewer than K items match, the rest has
-    empty texts and score minus infinity; so has everything that a zero or not finite query gets, which may be the
-    padding of a batch.
+    `table_fingerprint` string `[B]`, and `no_match_threshold` float32 `[B]` where there is one. Queries are brought to
+    unit length. Where fewer than K items match, the rest has empty texts and score minus infinity; so has everything
+    that a zero or not finite query gets, which may be the padding of a batch.
 
     Args:
         rows: N items, read once more for ids and attributes.
@@ -53,6 +55,7 @@ class Lookup(tf.Module):
         filterable: attributes to filter by.
         fingerprint: of the encoder that made the vectors.
         table_fingerprint: of the rows.
+        no_match_threshold: similarity below which the best item is no good match; None where none was calibrated.
 
     Attributes:
         dimension: D.
@@ -60,7 +63,7 @@ class Lookup(tf.Module):
         top_k: K.
         attributes: names.
         filterable: names.
-        fingerprint, table_fingerprint: as given.
+        fingerprint, table_fingerprint, no_match_threshold: as given.
 
     Raises:
         InputError: an id is there twice or empty, an attribute cannot be answered or filtered by, or rows and index
@@ -76,12 +79,14 @@ class Lookup(tf.Module):
         filterable: Sequence[str],
         fingerprint: str,
         table_fingerprint: str,
+        no_match_threshold: float | None = None,
     ) -> None:
         super().__init__(name="lookup")
         _check(rows, index, top_k, filterable)
         self.dimension, self.item_count, self.top_k = rows.dimension, rows.count, top_k
         self.attributes, self.filterable = tuple(rows.attribute_names), tuple(filterable)
         self.fingerprint, self.table_fingerprint = fingerprint, table_fingerprint
+        self.no_match_threshold = no_match_threshold
         self.index = index
         self._signatures: dict[str, Any] = {}
         codes = self._fill(rows)
@@ -152,7 +157,10 @@ class Lookup(tf.Module):
         for name in self.attributes:
             texts[name] = tf.gather(self._vocabularies[name], tf.gather(self._codes[name], rows))
         batch = tf.shape(embedding)[0]
+        threshold = self.no_match_threshold
+        judged = {} if threshold is None else {NO_MATCH_THRESHOLD: tf.fill([batch], np.float32(threshold))}
         return {
+            **judged,
             SCORES: tf.where(found, scores, float("-inf")),
             **{name: tf.where(found, values, "") for name, values in texts.items()},
             FINGERPRINT: tf.fill([batch], self.fingerprint),
@@ -199,7 +207,13 @@ def _check_ids(ids: np.ndarray, start: int, seen: set[str]) -> None:
         seen.add(name)
 
 
-def build_lookup(rows: TableRows, config: ExportConfig, filterable: Sequence[str], fingerprint: str) -> Lookup:
+def build_lookup(
+    rows: TableRows,
+    config: ExportConfig,
+    filterable: Sequence[str],
+    fingerprint: str,
+    no_match: Mapping[str, Any] = MappingProxyType({}),
+) -> Lookup:
     """Indexes a table as configured.
 
     Args:
@@ -207,6 +221,7 @@ def build_lookup(rows: TableRows, config: ExportConfig, filterable: Sequence[str
         config: its `index` and `top_k` count here.
         filterable: attributes to filter by.
         fingerprint: of the encoder that made the vectors.
+        no_match: as the manifest tells it; empty where no threshold was calibrated.
 
     Raises:
         InputError: the rows cannot be indexed or looked up; see `Index.index` and `Lookup`.
@@ -221,4 +236,5 @@ def build_lookup(rows: TableRows, config: ExportConfig, filterable: Sequence[str
         filterable=filterable,
         fingerprint=fingerprint,
         table_fingerprint=rows.fingerprint(),
+        no_match_threshold=no_match.get("threshold"),
     )

@@ -13,6 +13,7 @@ from serving.contract import (
     IMAGE_BYTES,
     LOOKUP,
     LOOKUP_FILTERED,
+    NO_MATCH_THRESHOLD,
     SEARCH_IMAGES,
     SEARCH_IMAGES_AND_TEXTS,
     SEARCH_IMAGES_AND_TEXTS_FILTERED,
@@ -104,11 +105,15 @@ class Search(tf.Module):
         lookups = self.lookup.signatures()
 
         def search(**given: tf.Tensor) -> dict[str, tf.Tensor]:
-            return lookups[LOOKUP](embedding=embed(**given))
+            return judged(lookups[LOOKUP](embedding=embed(**given)))
 
         def search_filtered(**given: tf.Tensor) -> dict[str, tf.Tensor]:
             query = embed(**{argument: given.pop(argument) for argument in arguments})
-            return lookups[LOOKUP_FILTERED](embedding=query, **given)
+            return judged(lookups[LOOKUP_FILTERED](embedding=query, **given))
+
+        def judged(answer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            """The threshold was found with pictures alone, and speaks of no others."""
+            return {key: value for key, value in answer.items() if key != NO_MATCH_THRESHOLD or TEXT not in arguments}
 
         specs = {argument: tf.TensorSpec((None,), _DTYPES[argument], name=argument) for argument in arguments}
         filters = {filtered: tf.TensorSpec((None,), tf.string, name=filtered) for filtered in self.lookup.filterable}

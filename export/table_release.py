@@ -86,7 +86,9 @@ class NewTable:
     @cached_property
     def lookup(self) -> Lookup:
         """The lookup over the table."""
-        return build_lookup(self.rows, self.config, self.filterable, self.encoder.fingerprint)
+        return build_lookup(
+            self.rows, self.config, self.filterable, self.encoder.fingerprint, self.encoder.manifest.no_match
+        )
 
     @cached_property
     def golden(self) -> list[GoldenQuery]:

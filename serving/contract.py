@@ -31,6 +31,7 @@ __all__ = [
     "LOOKUP",
     "LOOKUP_FILTERED",
     "MANIFEST_FILE",
+    "NO_MATCH_THRESHOLD",
     "PIXELS",
     "SCORES",
     "SEARCH_IMAGES",
@@ -101,7 +102,8 @@ PIXELS = "pixels"
 TEXT = "text"
 """Input string `[B]`: words in UTF-8, in Unicode's normalisation form C; a graph brings them to lower case itself."""
 WEIGHT = "weight"
-"""Input float32 `[B]`, 0 to 1: how much the words count beside the picture; 0 for the picture alone."""
+"""Input float32 `[B]`, 0 to 1: how much the words count beside the picture; 0 for the picture alone. What lies beyond
+counts as the nearer end, what is no number as a half."""
 EMBEDDING = "embedding"
 """float32 `[B, D]`: of unit length when answered; when asked with, of any length but 0."""
 LABELS = "labels"
@@ -114,9 +116,13 @@ FINGERPRINT = "fingerprint"
 """Output string `[B]`, of every signature: which encoder made, or must make, the embeddings."""
 TABLE_FINGERPRINT = "table_fingerprint"
 """Output string `[B]` of lookups and searches: which table answered."""
+NO_MATCH_THRESHOLD = "no_match_threshold"
+"""Output float32 `[B]` of lookups, and of searches by pictures alone, where the run has calibrated it: a best score
+below it is no good match. Words lie elsewhere on the sphere, so it says nothing of them."""
 
 ATTRIBUTE_NAMES_TAKEN = frozenset(
-    {IMAGE_BYTES, PIXELS, TEXT, WEIGHT, EMBEDDING, LABELS, IDS, SCORES, FINGERPRINT, TABLE_FINGERPRINT, "id"}
+    {IMAGE_BYTES, PIXELS, TEXT, WEIGHT, EMBEDDING, LABELS, IDS, SCORES}
+    | {FINGERPRINT, TABLE_FINGERPRINT, NO_MATCH_THRESHOLD, "id"}
 )
 """An attribute of items is answered as string `[B, K]` under its own name, and filtered by as string `[B]` under its
 own name; so none may have one of these."""

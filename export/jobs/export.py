@@ -151,7 +151,7 @@ class _Exporter:
 
     @cached_property
     def lookup(self) -> Lookup:
-        return build_lookup(self.rows, self.config, self.attributes[1], self.encoder.fingerprint)
+        return build_lookup(self.rows, self.config, self.attributes[1], self.encoder.fingerprint, self.run.no_match)
 
     @cached_property
     def queries(self) -> EvaluationQueries | None:

@@ -23,13 +23,13 @@ from serving.client.results import (
     VersionState,
     VersionStatus,
 )
-from serving.contract import EMBEDDING, FINGERPRINT, IDS, LABELS, SCORES, TABLE_FINGERPRINT
+from serving.contract import EMBEDDING, FINGERPRINT, IDS, LABELS, NO_MATCH_THRESHOLD, SCORES, TABLE_FINGERPRINT
 from serving.wire import SignatureDefMap, TensorError, dtype_name, to_array
 
 __all__ = ["classifications", "embeddings", "metadata", "prediction", "search_results", "statuses"]
 
 _NOTHING: MappingProxyType[str, str] = MappingProxyType({})
-_NOT_ATTRIBUTES = frozenset({IDS, SCORES, FINGERPRINT, TABLE_FINGERPRINT})
+_NOT_ATTRIBUTES = frozenset({IDS, SCORES, FINGERPRINT, TABLE_FINGERPRINT, NO_MATCH_THRESHOLD})
 _STATES: dict[int, VersionState] = dict(zip((0, 10, 20, 30, 40, 50), get_args(VersionState), strict=True))
 
 
@@ -60,6 +60,16 @@ class _Reader:
         if array.ndim != 2 or array.shape[0] != self.rows or array.dtype != np.float32:
             _refuse(self.call, f"expected {name} as float32 [{self.rows}, …], received {array.dtype} {array.shape}")
         return array
+
+    def thresholds(self) -> list[float] | list[None]:
+        """Of each row, below which its best score is no good match; None where the model tells none."""
+        if NO_MATCH_THRESHOLD not in self.outputs:
+            return [None] * self.rows
+        values = to_array(self.outputs[NO_MATCH_THRESHOLD])
+        if values.shape != (self.rows,) or values.dtype != np.float32:
+            _refuse(self.call, f"expected {NO_MATCH_THRESHOLD} as float32 [{self.rows}], received {values.shape}")
+        found: list[float] = values.tolist()
+        return found
 
     def strings(self, name: str, width: int) -> Sequence[bytes]:
         """`rows * width` of them in row-major order, still to be decoded: few of them may be wanted."""
@@ -96,6 +106,7 @@ def search_results(call: Call, response: Any, rows: int, k: int) -> list[SearchR
     columns = [reader.strings(name, width) for name in names]
     fingerprints = reader.texts(reader.strings(FINGERPRINT, 1))
     table_fingerprints = reader.texts(reader.strings(TABLE_FINGERPRINT, 1))
+    thresholds = reader.thresholds()
     results = []
     for row in range(rows):
         start = row * width
@@ -106,7 +117,9 @@ def search_results(call: Call, response: Any, rows: int, k: int) -> list[SearchR
         described = [MappingProxyType(dict(zip(names, cell, strict=True))) for cell in cells] or [_NOTHING] * count
         matches = tuple(map(Match._make, zip(found, values.tolist(), described, strict=False)))
         results.append(
-            SearchResult(matches, call.model, reader.version, fingerprints[row], table_fingerprints[row], values)
+            SearchResult(
+                matches, call.model, reader.version, fingerprints[row], table_fingerprints[row], values, thresholds[row]
+            )
         )
     return results
 

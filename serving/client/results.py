@@ -60,6 +60,7 @@ class SearchResult:
         fingerprint: of the encoder whose embeddings the table holds.
         table_fingerprint: of the table that answered.
         scores: of the matches, float32 `[len(matches)]`: a read-only view of the answer.
+        no_match_threshold: a best score below it is no good match; None where the model tells none, and for words.
     """
 
     matches: tuple[Match, ...]
@@ -68,6 +69,14 @@ class SearchResult:
     fingerprint: str
     table_fingerprint: str
     scores: np.ndarray = field(compare=False, repr=False)
+    no_match_threshold: float | None = None
+
+    @property
+    def no_match(self) -> bool | None:
+        """Whether even the best match is no good one; None where there is no threshold to tell by."""
+        if self.no_match_threshold is None:
+            return None
+        return not self.matches or self.matches[0].score < self.no_match_threshold
 
     @property
     def ids(self) -> tuple[str, ...]:

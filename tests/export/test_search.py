@@ -38,7 +38,13 @@ def make_lookup(vectors: np.ndarray, fingerprint: str, filterable: tuple[str, ..
     index = build_index(IndexConfig())
     index.index(rows)
     return Lookup(
-        rows, index, top_k=TOP_K, filterable=filterable, fingerprint=fingerprint, table_fingerprint=rows.fingerprint()
+        rows,
+        index,
+        top_k=TOP_K,
+        filterable=filterable,
+        fingerprint=fingerprint,
+        table_fingerprint=rows.fingerprint(),
+        no_match_threshold=0.75,
     )
 
 
@@ -80,6 +86,19 @@ def test_it_answers_what_encoder_and_lookup_answer(loaded: Any, encoder: Encoder
     np.testing.assert_allclose(answer["scores"].numpy(), expected["scores"].numpy(), atol=1e-6)
 
 
+def test_the_threshold_of_no_good_match_is_told_to_pictures_and_not_to_words(loaded: Any) -> None:
+    none = {"colour": tf.constant([""] * COUNT)}
+    pictures, text = {"image_bytes": contents()}, {"text": tf.constant(["red shirt"] * COUNT)}
+    both = pictures | text | {"weight": tf.fill([COUNT], 0.5)}
+    asked = {"search_images": pictures, "search_texts": text, "search_images_and_texts": both}
+    for name, given in asked.items():
+        for answer in (loaded.signatures[name](**given), loaded.signatures[f"{name}_filtered"](**given, **none)):
+            if name == "search_images":
+                assert answer["no_match_threshold"].numpy().tolist() == [0.75] * COUNT
+            else:
+                assert "no_match_threshold" not in answer
+
+
 def test_filters_are_those_of_the_lookup(loaded: Any) -> None:
     wanted = ["red", "", "blue\ngreen", "none", "red", "green"]
     answer = loaded.signatures["search_images_filtered"](image_bytes=contents(), colour=tf.constant(wanted))
@@ -116,7 +135,7 @@ def test_texts_find_what_their_embeddings_find(loaded: Any, encoder: Encoder, lo
     embedding = encoder.embed_texts(tf.constant(TEXTS))
     expected = lookup.signatures()["lookup"](embedding=embedding)
     answer = loaded.signatures["search_texts"](text=tf.constant(TEXTS))
-    assert set(answer) == set(expected)
+    assert set(answer) == set(expected) - {"no_match_threshold"}
     assert answer["ids"].numpy().tolist() == expected["ids"].numpy().tolist()
     np.testing.assert_allclose(answer["scores"].numpy(), expected["scores"].numpy(), atol=1e-6)
     filtered = loaded.signatures["search_texts_filtered"](text=tf.constant(TEXTS), colour=tf.constant(["red"] * COUNT))

@@ -38,6 +38,8 @@ BAD = {
     "flat scores": lambda: response(scores=np.zeros(2, np.float32)),
     "no text": lambda: response(ids=[[b"\xff", b"b"]]),
     "attribute of another size": lambda: response(colour=[["a", "b"], ["c", "d"]]),
+    "threshold of another size": lambda: response(no_match_threshold=np.zeros(2, np.float32)),
+    "threshold as text": lambda: response(no_match_threshold=["low"]),
     "nothing": wire.PredictResponse,
 }
 
@@ -49,6 +51,18 @@ def test_a_wrong_answer_is_told_apart(client: Any, server: FakeServer, name: str
     with pytest.raises(BadAnswerError, match="expected") as caught:
         client.lookup([1, 2, 3, 4], k=1)
     assert caught.value.model == "fused_lookup"
+
+
+def test_whether_the_best_match_is_a_good_one(client: Any, server: FakeServer) -> None:
+    assert client.lookup([1, 2, 3, 4], k=1).no_match is None
+    for threshold, no_match in ((0.95, True), (0.85, False)):
+        server.before = lambda request, context, threshold=threshold: response(
+            no_match_threshold=np.float32([threshold])
+        )
+        result = client.lookup([1, 2, 3, 4], k=1)
+        assert result.no_match is no_match
+        assert result.no_match_threshold == pytest.approx(threshold)
+        assert not result.matches[0].attributes
 
 
 def test_values_left_out_equal_the_last(client: Any, server: FakeServer) -> None:
