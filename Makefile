@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 DEMO ?= runs/demo
 PORT ?= 8500
 
-.PHONY: demo test check format lock clean
+.PHONY: demo lens lens-server test check format lock clean
 
 .venv: requirements.lock setup.py
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -25,7 +25,14 @@ demo: .venv
 	$(RUN) -m serving search $(DEMO)/query.jpg --server localhost:$(PORT) --k 8 \
 	    --show $(DEMO)/answer.png --items $(DEMO)/items.parquet && \
 	$(RUN) -m serving search --text "striped green dress" --server localhost:$(PORT) --k 8 \
-	    --show $(DEMO)/answer_to_words.png --items $(DEMO)/items.parquet
+	    --show $(DEMO)/answer_to_words.png --items $(DEMO)/items.parquet && \
+	echo "The Lens page on this demo, two commands: make lens-server, and beside it make lens"
+
+lens-server: .venv
+	$(RUN) -m serving serve $(DEMO)/exports --port $(PORT)
+
+lens: .venv
+	$(RUN) -m serving web --server localhost:$(PORT) --pictures $(DEMO) --items $(DEMO)/items.parquet --title title
 
 test: .venv
 	$(RUN) -m pytest -q

@@ -40,10 +40,12 @@ SERVER = [
     "tensorflow-serving-api>=2.19,<2.22",
 ]
 EXPORT = [*TRAIN, "tensorflow-serving-api>=2.19,<2.22"]
+WEB = ["jinja2>=3.1,<4", "pillow>=11,<13", "python-multipart>=0.0.20,<0.1", "starlette>=1.0,<2", "uvicorn>=0.35,<1"]
 OTEL = ["opentelemetry-api>=1.30,<2"]
 BENCHMARKS = ["faiss-cpu>=1.9,<2", "onnxruntime>=1.20,<2", "openvino>=2025,<2027", "tf2onnx>=1.16,<2"]
 GPU = ["tensorflow[and-cuda]>=2.21,<2.22"]
 DEV = [
+    "httpx2>=2,<3",
     "mypy>=1.13,<3",
     "opentelemetry-sdk>=1.30,<2",
     "pandas-stubs",
@@ -65,7 +67,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["trainer", "trainer.*", "export", "export.*", "serving", "serving.*"]),
-    package_data={"serving": ["py.typed"], "trainer": ["report/page/*"]},
+    package_data={"serving": ["py.typed", "web/page/*"], "trainer": ["report/page/*"]},
     install_requires=CLIENT,
     extras_require={
         "train": TRAIN,
@@ -73,9 +75,10 @@ setup(
         "server": SERVER,
         "gpu": GPU,
         "otel": OTEL,
+        "web": WEB,
         "show": ["pillow>=11,<13", "pyarrow>=17,<27"],
         "benchmarks": BENCHMARKS,
         "dev": DEV,
-        "all": sorted({*EXPORT, *SERVER, *OTEL, *DEV}),
+        "all": sorted({*EXPORT, *SERVER, *WEB, *OTEL, *DEV}),
     },
 )

@@ -25,6 +25,7 @@ class Command:
 COMMANDS = {
     "serve": Command("serving.server.command", "serve exported models from this machine"),
     "search": Command("serving.commands.search", "find the items most similar to photos, to words, or to both"),
+    "web": Command("serving.commands.web", "show the Lens page: search with a photo in a browser"),
     "embed": Command("serving.commands.embed", "turn photos and words into embeddings"),
     "lookup": Command("serving.commands.lookup", "find the items most similar to embeddings"),
     "classify": Command("serving.commands.classify", "name what photos show"),
