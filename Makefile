@@ -32,7 +32,7 @@ lens-server: .venv
 	$(RUN) -m serving serve $(DEMO)/exports --port $(PORT)
 
 lens: .venv
-	$(RUN) -m serving web --server localhost:$(PORT) --pictures $(DEMO) --items $(DEMO)/items.parquet --title title
+	$(RUN) -m serving web --server localhost:$(PORT) --pictures $(DEMO)/catalogue --items $(DEMO)/items.parquet --title title
 
 test: .venv
 	$(RUN) -m pytest -q

@@ -40,7 +40,14 @@ SERVER = [
     "tensorflow-serving-api>=2.19,<2.22",
 ]
 EXPORT = [*TRAIN, "tensorflow-serving-api>=2.19,<2.22"]
-WEB = ["jinja2>=3.1,<4", "pillow>=11,<13", "python-multipart>=0.0.20,<0.1", "starlette>=1.0,<2", "uvicorn>=0.35,<1"]
+WEB = [
+    "anyio>=4.9,<5",
+    "pillow>=11,<13",
+    "pyarrow>=17,<27",
+    "python-multipart>=0.0.20,<0.1",
+    "starlette>=1,<2",
+    "uvicorn>=0.34,<1",
+]
 OTEL = ["opentelemetry-api>=1.30,<2"]
 BENCHMARKS = ["faiss-cpu>=1.9,<2", "onnxruntime>=1.20,<2", "openvino>=2025,<2027", "tf2onnx>=1.16,<2"]
 GPU = ["tensorflow[and-cuda]>=2.21,<2.22"]

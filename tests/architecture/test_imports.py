@@ -140,7 +140,7 @@ def test_what_a_module_offers_is_there() -> None:
             if isinstance(target, ast.Name)
         }
         for node in tree_of(path).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 defined.add(node.name)
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
