@@ -15,6 +15,8 @@ import tensorflow as tf
 from requests_of_tests import TIMEOUT, predict_request, refused
 
 FULL = [[3000.0]] * 4
+LONG = [[12000.0]] * 4
+"""Some tenths of a second, also where the machine is fast."""
 """A full batch that takes a while."""
 
 
@@ -42,7 +44,7 @@ def test_full_queue_is_told_at_once(prediction: Any) -> None:
 
 
 def test_deadline_that_passes_in_the_queue(prediction: Any) -> None:
-    busy = [prediction.Predict.future(predict_request("slow", x=FULL), timeout=TIMEOUT) for _ in range(2)]
+    busy = [prediction.Predict.future(predict_request("slow", x=LONG), timeout=TIMEOUT) for _ in range(2)]
     time.sleep(0.05)
     code, _ = refused(prediction.Predict, predict_request("slow", x=[[1.0]]), timeout=0.1)
     # The server says RESOURCE_EXHAUSTED when it takes the request from the queue, the client DEADLINE_EXCEEDED when
