@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +46,19 @@ def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub") / "vit"
     write_hub_vit(backbone, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; tests are skipped where none is installed."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra [dev], is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next((path for name in names if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no browser to look at the page: none of {', '.join(names)} is installed")
+    with api.sync_playwright() as playwright:
+        # a sandbox cannot be made by root, as whom containers run tests; the camera is one that draws itself
+        camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
+        yield started
+        started.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -223,18 +222,3 @@ def page(finished_run: Path) -> Path:
 def own_run(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the run that a test may change."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; tests are skipped where none is installed."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra [dev], is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next((path for name in names if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser to look at the page: none of {', '.join(names)} is installed")
-    with api.sync_playwright() as playwright:
-        # A sandbox cannot be made by root, as whom containers run tests.
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()

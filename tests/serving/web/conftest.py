@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,22 +99,6 @@ def page(application: Callable[..., Any]) -> Iterator[Callable[..., TestClient]]
     yield make
     for client in opened:
         client.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; tests are skipped where none is installed."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra [dev], is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next((path for name in names if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser to look at the page: none of {', '.join(names)} is installed")
-    with api.sync_playwright() as playwright:
-        # a sandbox cannot be made by root, as whom containers run tests; the camera is one that draws itself
-        camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
