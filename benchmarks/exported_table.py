@@ -45,7 +45,7 @@ def write_table(out: Path, rows: int, dimension: int, top_k: int) -> Path:
         fingerprint=FINGERPRINT,
         table_fingerprint=table.fingerprint(),
     )
-    name, batching = served_name(NAME, "lookup"), BatchingConfig()
+    name, batching = served_name(NAME, "lookup"), BatchingConfig().suited_to("cpu")
     folder, signatures = out / name / "1", lookup.signatures()
     tf.saved_model.save(lookup, str(folder), signatures=signatures)
     write_warmup(folder, name, signatures, batching.allowed_batch_sizes)

@@ -57,7 +57,9 @@ class BatchingConfig(Section):
         allowed_batch_sizes: rising; a batch is padded to the next of them; the last is the largest.
         batch_timeout_micros: how long the first request of a batch waits for others.
         max_enqueued_batches: more are refused (UNAVAILABLE).
-        num_batch_threads: batches worked on at once; null for one per core of the server.
+        num_batch_threads: batches of a model worked on at once; null for 1 on a processor, where the operations of one
+            batch use all cores and a second batch only gets in its way, and 2 on an accelerator, where one is decoded
+            while another is computed.
     """
 
     allowed_batch_sizes: Annotated[tuple[Positive, ...], Field(min_length=1), *Distinct] = (1, 2, 4, 8, 16, 32)
@@ -70,6 +72,12 @@ class BatchingConfig(Section):
         if list(self.allowed_batch_sizes) != sorted(self.allowed_batch_sizes):
             raise ValueError(f"expected rising allowed_batch_sizes, received {list(self.allowed_batch_sizes)}")
         return self
+
+    def suited_to(self, target: str) -> BatchingConfig:
+        """The same with `num_batch_threads` chosen, for a target of `ExportConfig`."""
+        if self.num_batch_threads is not None:
+            return self
+        return self.model_copy(update={"num_batch_threads": 1 if target == "cpu" else 2})
 
 
 class DriftConfig(Section):

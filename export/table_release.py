@@ -77,7 +77,7 @@ class NewTable:
             exports,
             config.model,
             parts,
-            batching=config.batching,
+            batching=config.batching.suited_to(config.target),
             keep=config.keep,
             labels=config.labels,
             served_from=config.served_from,

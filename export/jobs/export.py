@@ -100,7 +100,7 @@ def export_run(workdir: Path, exports: Path, config: ExportConfig) -> Release:
         exports,
         config.model,
         parts,
-        batching=config.batching,
+        batching=config.batching.suited_to(config.target),
         keep=config.keep,
         labels=config.labels,
         served_from=config.served_from,

@@ -17,6 +17,16 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "threads"), [([], 1), (["target=gpu"], 2), (["batching.num_batch_threads=3"], 3)]
+)
+def test_a_processor_works_on_one_batch_at_a_time_and_an_accelerator_on_two(changes: list[str], threads: int) -> None:
+    config = load_section(ExportConfig, None, changes)
+    suited = config.batching.suited_to(config.target)
+    assert suited.num_batch_threads == threads
+    assert suited.allowed_batch_sizes == config.batching.allowed_batch_sizes
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         (["top_k=0"], "top_k: expected greater than or equal to 1, received 0"),
