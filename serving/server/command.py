@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8500, help="of gRPC; 0 for any free one (default 8500)")
     parser.add_argument("--rest-port", type=int, metavar="PORT", help="of REST and metrics (default: neither)")
-    parser.add_argument("--poll-seconds", type=float, default=1.0, help="between looks for new versions (default 1)")
+    parser.add_argument("--poll-seconds", type=float, default=1.0, help="between looks for new versions and labels (1)")
     parser.add_argument("--no-batching", action="store_true", help="run every request alone")
     parser.add_argument("--batching-parameters", type=Path, metavar="FILE", help="for versions without their own")
     parser.add_argument("--max-pending", type=int, default=1024, help="waiting requests where unbatched (1024)")

@@ -66,10 +66,8 @@ class EmbeddedServer:
         options = self.options
         credentials, context = grpc_credentials(options), rest_context(options)
         models = await asyncio.to_thread(read_exports, options.exports)
-        is_folder = options.exports.is_dir()
         loader = Loader(options, self._pool, self.metrics)
-        discover = (lambda: read_exports(options.exports)) if is_folder else None
-        self._manager = ModelManager(loader.load, options.poll_seconds, discover)
+        self._manager = ModelManager(loader.load, options.poll_seconds, lambda: read_exports(options.exports))
         self._watch(self._manager)
         try:
             await self._manager.start(models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -66,7 +66,7 @@ class Model:
         """Loaded versions, in order."""
         return sorted(number for number, version in self.versions.items() if version.state is State.AVAILABLE)
 
-    async def follow(self, config: Any | None) -> None:
+    async def follow(self, config: Any | None, settle: Callable[[], Collection[int]] = tuple) -> None:
         """Brings the loaded versions to what is wanted now.
 
         A version is loaded before the ones it replaces are unloaded; one that fails replaces nothing, and is tried
@@ -74,6 +74,7 @@ class Model:
 
         Args:
             config: a `ModelConfig`, or None to unload everything.
+            settle: called when all is loaded and nothing unloaded yet; answers versions that must stay.
         """
         while True:
             wanted, on_disk = await self._wanted(config)
@@ -82,7 +83,8 @@ class Model:
                 await self._bring_up(number, on_disk[number])
             if self.available or not missing:
                 break
-        kept = set(wanted) & set(self.available)
+        held = set(settle())
+        kept = (set(wanted) | held) & set(self.available)
         if kept or not wanted:
             await asyncio.gather(*(self._take_down(number) for number in self.available if number not in kept))
         self._forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import grpc
@@ -25,8 +25,8 @@ class ModelManager:
 
     Args:
         load: loads a version, in a thread.
-        poll_seconds: between two looks for new versions; 0 does not look again.
-        discover: gives the configuration of a folder of models anew at each look; None where it is fixed.
+        poll_seconds: between two looks for new versions and another configuration; 0 does not look again.
+        discover: gives the configuration anew at each look, until a reload replaces it; None where it is fixed.
     """
 
     def __init__(self, load: Load, poll_seconds: float, discover: Callable[[], Any] | None = None) -> None:
@@ -36,6 +36,7 @@ class ModelManager:
         self._labels: dict[str, dict[str, int]] | None = None
         self._lock = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
+        self._complaints: dict[str, str] = {}
 
     @property
     def models(self) -> dict[str, Model]:
@@ -156,7 +157,36 @@ class ModelManager:
 
     async def _follow(self) -> None:
         for name, model in self._models.items():
-            await model.follow(self._configs.get(name))
+            await model.follow(self._configs.get(name), lambda name=name: self._move_labels(name))  # type: ignore[misc]
+
+    def _move_labels(self, name: str) -> Collection[int]:
+        """Points a model's labels where its configuration says; the versions that they name.
+
+        A label whose version is not loaded stays where it was.
+        """
+        if self._labels is None:
+            return ()
+        if name not in self._configs:
+            self._labels.pop(name, None)
+            return ()
+        former, moved = self._labels.get(name, {}), dict[str, int]()
+        available = self._models[name].available
+        for label, number in sorted(self._configs[name].version_labels.items()):
+            loaded = number in available
+            self._complain(
+                f"label {name}/{label}",
+                "" if loaded else f"{name}: label {label} waits for version {number}, which is not loaded",
+            )
+            if loaded or label in former:
+                moved[label] = number if loaded else former[label]
+        self._labels[name] = moved
+        return moved.values()
+
+    def _complain(self, subject: str, message: str) -> None:
+        """Logs what is wrong with a subject once, not at each look."""
+        if message and self._complaints.get(subject) != message:
+            log.warning("%s", message)
+        self._complaints[subject] = message
 
     async def _poll(self) -> None:
         while True:
@@ -164,16 +194,18 @@ class ModelManager:
             try:
                 async with self._lock:
                     if self._discover is not None:
-                        await self._look_for_models(self._discover)
+                        await self._look_for_configuration(self._discover)
                     await self._follow()
             except Exception:
                 log.exception("looking for new versions failed; looking again in %g s", self._poll_seconds)
 
-    async def _look_for_models(self, discover: Callable[[], Any]) -> None:
+    async def _look_for_configuration(self, discover: Callable[[], Any]) -> None:
         try:
             self._configure(await asyncio.get_running_loop().run_in_executor(None, discover))
         except SetupError as error:
-            log.warning("%s; the models that are loaded stay", error)
+            self._complain("configuration", f"{error}; what is loaded stays")
+        else:
+            self._complain("configuration", "")
 
     def _checked_labels(self, models: Any) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}

@@ -21,7 +21,8 @@ class ServerOptions:
         host: address to listen on; only this machine reaches the default.
         port: of gRPC; 0 for any free one.
         rest_port: of the REST API and the metrics; 0 for any free one, None for none.
-        poll_seconds: between two looks for new versions; 0 looks once.
+        poll_seconds: between two looks for new versions, models and labels, in the folder or in `models.config`, until
+            a client sends another configuration; 0 looks once.
         batching: whether requests of several clients are run together, for the versions that have batching parameters.
         batching_parameters: parameters for versions without their own; None runs those unbatched.
         max_pending: requests of one signature that may wait where they are not batched.

@@ -16,9 +16,7 @@ def test_defaults() -> None:
     assert (config.index.type, config.index.dtype) == ("exact", "float32")
 
 
-@pytest.mark.parametrize(
-    ("changes", "threads"), [([], 1), (["target=gpu"], 2), (["batching.num_batch_threads=3"], 3)]
-)
+@pytest.mark.parametrize(("changes", "threads"), [([], 1), (["target=gpu"], 2), (["batching.num_batch_threads=3"], 3)])
 def test_a_processor_works_on_one_batch_at_a_time_and_an_accelerator_on_two(changes: list[str], threads: int) -> None:
     config = load_section(ExportConfig, None, changes)
     suited = config.batching.suited_to(config.target)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from embedded_process import embedded_process
 from lookups import Lookups, publish, until
 
-from serving import contract
+from serving import Client, ModelNotFoundError, contract
 
 AVAILABLE, END = 30, 50
 
@@ -70,6 +70,36 @@ def test_broken_versions_replace_nothing_and_say_why(own_exports: Path, serve: A
         good = len(SPOILS) + 2
         publish(own_exports, good)
         until(lambda: asked.lookup().model_spec.version.value == good)
+
+
+def labelled_config(exports: Path, versions: dict[str, int]) -> str:
+    """A models.config that serves some versions of the lookup under labels."""
+    wanted = " ".join(f"versions: {number}" for number in versions.values())
+    labels = " ".join(f"version_labels {{ key: '{label}' value: {number} }}" for label, number in versions.items())
+    return (
+        f"model_config_list {{ config {{ name: 'fused_lookup' base_path: '{exports / 'fused_lookup'}' "
+        f"model_platform: 'tensorflow' model_version_policy {{ specific {{ {wanted} }} }} {labels} }} }}"
+    )
+
+
+def test_labels_of_a_models_config_are_followed(own_exports: Path, serve: Any) -> None:
+    config = own_exports / "models.config"
+    config.write_text(labelled_config(own_exports, {"stable": 1}))
+    with serve(config) as server, Client(f"127.0.0.1:{server.port}") as client:
+
+        def answering(label: str) -> int | None:
+            try:
+                return client.lookup(np.ones(16, np.float32), 3, label=label).version
+            except ModelNotFoundError:  # not known yet
+                return None
+
+        assert answering("stable") == 1
+        publish(own_exports, 2)
+        config.write_text(labelled_config(own_exports, {"stable": 1, "canary": 2}))
+        until(lambda: answering("canary") == 2)
+        assert answering("stable") == 1
+        config.write_text(labelled_config(own_exports, {"stable": 2}))
+        until(lambda: answering("stable") == 2)
 
 
 def test_answers_of_a_fresh_server_are_those_of_the_saved_model(small_exports: Path, serve: Any) -> None:
