@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from export.errors import VerificationError
-from trainer.errors import InputError
+from trainer.command_line import OneLineParser, exit_code, log_to_stderr
 
 JOBS = {
     "verify": "load exported versions in a fresh process and hold their files and answers against what they promise",
@@ -22,16 +19,9 @@ JOBS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error is said."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<9} {summary}" for name, summary in JOBS.items())
-    parser = _Parser(
+    parser = OneLineParser(
         prog="python -m export",
         description="Exports a trained run to SavedModels for TensorFlow Serving: encoder, lookup and search.",
         epilog=f"jobs upon what was exported (python -m export JOB --help):\n{listed}\n\n"
@@ -44,7 +34,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             parser.error(f"expected options or one of the jobs {', '.join(JOBS)}, received {arguments[0]!r}")
         return parser
     job = arguments[0]
-    sub = parser.add_subparsers(dest="job", required=True, metavar="JOB", parser_class=_Parser).add_parser(
+    sub = parser.add_subparsers(dest="job", required=True, metavar="JOB", parser_class=OneLineParser).add_parser(
         job, description=JOBS[job][0].upper() + JOBS[job][1:] + "."
     )
     if job == "table":
@@ -96,34 +86,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one job and answers the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments).parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr
-    )
-    logging.captureWarnings(True)
-    for noisy in ("py.warnings", "absl", "tensorflow", "h5py", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    log_to_stderr(options.quiet)
+    return exit_code(lambda: _work(options), interrupted="nothing half is left")
+
+
+def _work(options: argparse.Namespace) -> int | None:
     try:
         importlib.import_module(f"export.jobs.{options.job}").run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except VerificationError as error:
         if options.job == "verify":
             print(f"error: {error}", file=sys.stderr)
             return 2
         print(f"error: nothing was published, since it does not hold what it promises: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing half is left", file=sys.stderr)
-        return 130
-    except Exception:  # whatever is left is our fault: say so, and give what a report needs
-        traceback.print_exc()
-        print(
-            "error: this is a fault of shoppin, not of your input; please report it with the lines above",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return None
 
 
 if __name__ == "__main__":

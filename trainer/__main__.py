@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from trainer.errors import InputError
+from trainer.command_line import OneLineParser, exit_code, log_to_stderr
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,8 @@ _ALONE = {
 """Jobs without a configuration: where their `run(options)` is. It may answer an exit code."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error is said."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OneLineParser(
         prog="python -m trainer",
         description="Learns picture embeddings from a catalogue. Interrupted jobs go on where they were.",
         epilog="Exit codes: 0 done, 1 our fault, 2 the input, 3 a gate failed, 130 interrupted.",
@@ -93,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_compare(jobs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_compare(jobs: argparse._SubParsersAction[OneLineParser]) -> None:
     compare = jobs.add_parser(
         "compare",
         help="is one run better than another, or only luckier: a paired test",
@@ -121,7 +111,7 @@ def _add_compare(jobs: argparse._SubParsersAction[_Parser]) -> None:
     compare.add_argument("--quiet", action="store_true", help="no progress, only results")
 
 
-def _add_report(jobs: argparse._SubParsersAction[_Parser]) -> None:
+def _add_report(jobs: argparse._SubParsersAction[OneLineParser]) -> None:
     report = jobs.add_parser(
         "report",
         help="show a run in one HTML file that opens from disk",
@@ -138,33 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one job and answers the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format="%(message)s", stream=sys.stderr
-    )
-    logging.captureWarnings(True)
-    for noisy in ("py.warnings", "absl", "tensorflow", "h5py", "matplotlib", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        if options.job in _ALONE:
-            return int(importlib.import_module(_ALONE[options.job]).run(options) or 0)
-        _run(options, arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except Exception:  # whatever is left is our fault: say so, and give what a report needs
-        traceback.print_exc()
-        print(
-            "error: this is a fault of shoppin, not of your input; please report it with the lines above",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    log_to_stderr(options.quiet)
+    return exit_code(lambda: _work(options, arguments), interrupted="the same command goes on from here")
 
 
-def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+def _work(options: argparse.Namespace, arguments: Sequence[str]) -> int | None:
+    if options.job in _ALONE:
+        code: int | None = importlib.import_module(_ALONE[options.job]).run(options)
+        return code
     from trainer.config import load_config
     from trainer.workdir import open_workdir
 
@@ -172,6 +143,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     workdir = options.workdir or Path("runs") / options.config.stem
     with open_workdir(workdir, config, ["python", "-m", "trainer", *arguments]):
         importlib.import_module(JOBS[options.job].module).run(config, workdir)
+    return None
 
 
 if __name__ == "__main__":

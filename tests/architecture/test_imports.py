@@ -46,7 +46,7 @@ def tops(path: Path) -> set[str]:
 
 def test_the_walk_sees_imports() -> None:
     names = set(imported(ROOT / "trainer" / "__main__.py"))
-    assert {"argparse", "trainer.errors", "trainer.config", "trainer.workdir.open_workdir"} <= names
+    assert {"argparse", "trainer.command_line", "trainer.config", "trainer.workdir.open_workdir"} <= names
 
 
 @pytest.mark.parametrize(
