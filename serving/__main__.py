@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -34,6 +35,7 @@ COMMANDS = {
     "load": Command("serving.commands.load", "measure a server: many requests at once, throughput and latency"),
 }
 _SERVE = "serve"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,9 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the answer has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _drop_output()
+            print(f"error: expected room to write the answer: {error}", file=sys.stderr)
+            return 2
         message = _missing(error) if arguments[:1] == [_SERVE] else None
         message = message or told(error)
         if message is not None:
@@ -88,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _drop_output() -> None:
+    """Sends what is left of the output nowhere, so that ending does not fail at it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _missing(error: Exception) -> str | None:

@@ -79,6 +79,12 @@ def _check(options: argparse.Namespace) -> None:
         raise CommandError("expected photos or --text with --ask embed, received both; leave one of them out")
     if options.ask != "lookup" and not given:
         raise CommandError(f"expected at least one PHOTO or --text with --ask {options.ask}, received none")
+    if options.weight is not None and not (options.ask == "search" and options.photos and options.texts):
+        raise CommandError("expected --weight with photos and --text together, which it weighs; leave it out")
+    if options.k is not None and options.ask == "embed":
+        raise CommandError("expected no --k with --ask embed, which finds nothing; leave it out")
+    if options.seed < 0:
+        raise CommandError(f"expected --seed of 0 or more, received {options.seed}")
     if options.filters and options.ask not in ("search", "lookup"):
         raise CommandError(f"expected --filter with search or lookup only, received it with {options.ask}")
 

@@ -73,6 +73,8 @@ def _from_array(source: str) -> tuple[list[Question], Any]:
         array = np.load(source, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise CommandError(f"expected an array in {source}, it cannot be read: {error}") from error
+    if array.ndim not in (1, 2):
+        raise CommandError(f"expected an array [D] or [N, D] in {source}, received the shape {list(array.shape)}")
     rows = array[np.newaxis] if array.ndim == 1 else array
     return [Question(photo=f"{source}[{row}]") for row in range(len(rows))], rows
 
@@ -89,9 +91,11 @@ def _from_lines(lines: Iterable[str], source: str) -> tuple[list[Question], Any]
         try:
             value = json.loads(line)
             vector = np.array(value["embedding"], np.float32)
+            if vector.ndim != 1:
+                raise ValueError(f"an embedding of the shape {list(vector.shape)}")
             about = str(value.get("model", "")), int(value.get("version", 0)), str(value.get("fingerprint", ""))
             photo, text = value.get("photo"), value.get("text")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise CommandError(
                 f"expected a line of embed --json in {source}, line {number} is none: {type(error).__name__} {error}"
             ) from error

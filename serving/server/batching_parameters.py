@@ -67,12 +67,12 @@ class BatchingParameters:
         """Reads a `batching_params.pbtxt`.
 
         Raises:
-            RequestError: INVALID_ARGUMENT: it does not parse, or makes no sense.
+            RequestError: INVALID_ARGUMENT: it cannot be read, does not parse, or makes no sense.
         """
         message = _message_class()()
         try:
             text_format.Parse(path.read_text(encoding="utf-8"), message)
-        except (text_format.ParseError, UnicodeDecodeError) as error:
+        except (OSError, text_format.ParseError, UnicodeDecodeError) as error:
             raise RequestError.invalid(f"Invalid protobuf file: '{path}': {error}") from error
         values: dict[str, Any] = {name: getattr(message, name).value for name in _WRAPPED if message.HasField(name)}
         values["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-batching", action="store_true", help="run every request alone")
     parser.add_argument("--batching-parameters", type=Path, metavar="FILE", help="for versions without their own")
     parser.add_argument("--max-pending", type=int, default=1024, help="waiting requests where unbatched (1024)")
-    parser.add_argument("--max-message-mib", type=float, default=64.0, help="greatest message (default 64)")
-    parser.add_argument("--max-megapixels", type=float, default=64.0, help="greatest picture (default 64)")
+    parser.add_argument("--max-message-mib", type=_finite, default=64.0, help="greatest message (default 64)")
+    parser.add_argument("--max-megapixels", type=_finite, default=64.0, help="greatest picture (default 64)")
     parser.add_argument("--tensor-content", action="store_true", help="answer numbers as tensor_content")
     parser.add_argument("--no-verify", action="store_true", help="do not hold files against their manifest's digests")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=f"bearer token; or set {TOKEN_VARIABLE}")
@@ -89,6 +90,13 @@ def _options(given: argparse.Namespace) -> ServerOptions:
     )
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, received {text}")
+    return value
+
+
 def _token(path: Path | None) -> str | None:
     if path is None:
         return os.environ.get(TOKEN_VARIABLE)
@@ -115,8 +123,8 @@ async def _serve(options: ServerOptions) -> int:
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         await starting
-        rest = "" if server.rest_port is None else f" rest={options.host}:{server.rest_port}"
-        print(f"serving grpc={options.host}:{server.port}{rest}", flush=True)
+        rest = "" if server.rest_port is None else f" rest={options.url_host}:{server.rest_port}"
+        print(f"serving grpc={options.url_host}:{server.port}{rest}", flush=True)
         await stopping
     else:
         starting.cancel()

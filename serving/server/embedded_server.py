@@ -15,7 +15,7 @@ from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.server.credentials import grpc_credentials, rest_context
-from serving.server.errors import SetupError
+from serving.server.errors import RequestError, SetupError
 from serving.server.grpc_service import MODEL, PREDICTION, GrpcService
 from serving.server.inference import Inference
 from serving.server.loading import Loader
@@ -66,7 +66,10 @@ class EmbeddedServer:
         options = self.options
         credentials, context = grpc_credentials(options), rest_context(options)
         models = await asyncio.to_thread(read_exports, options.exports)
-        loader = Loader(options, self._pool, self.metrics)
+        try:
+            loader = Loader(options, self._pool, self.metrics)
+        except RequestError as error:
+            raise SetupError(f"expected batching parameters that can be used: {error.message}") from error
         self._manager = ModelManager(loader.load, options.poll_seconds, lambda: read_exports(options.exports))
         self._watch(self._manager)
         try:
@@ -93,7 +96,7 @@ class EmbeddedServer:
         )
         self._grpc.add_generic_rpc_handlers((GrpcService(inference, self.options.token),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        address = f"{self.options.host}:{self.options.port}"
+        address = f"{self.options.url_host}:{self.options.port}"
         try:
             if credentials is None:
                 self.port = self._grpc.add_insecure_port(address)
@@ -110,11 +113,11 @@ class EmbeddedServer:
         api = RestApi(inference, options.token, options.rest_timeout_seconds, options.max_message_bytes)
         self._rest = web.AppRunner(api.application, access_log=None, shutdown_timeout=options.grace_seconds)
         await self._rest.setup()
-        site = web.TCPSite(self._rest, options.host, options.rest_port, ssl_context=context)
+        site = web.TCPSite(self._rest, options.bare_host, options.rest_port, ssl_context=context)
         try:
             await site.start()
         except OSError as error:
-            address = f"{options.host}:{options.rest_port}"
+            address = f"{options.url_host}:{options.rest_port}"
             raise SetupError(f"expected {address} to be free for REST, it is not: {error}; give another") from error
         self.rest_port = self._rest.addresses[0][1]
 

@@ -80,7 +80,7 @@ class GrpcService(grpc.GenericRpcHandler):
         counted = kind.DESCRIPTOR.fields_by_name.get("model_spec") is not None
 
         async def answer(content: bytes, context: Any) -> bytes:
-            start, name, code = time.perf_counter(), "", "OK"
+            start, name, code = time.perf_counter(), "", "CANCELLED"
             try:
                 left = context.time_remaining()
                 deadline = None if left is None else time.monotonic() + left
@@ -92,6 +92,7 @@ class GrpcService(grpc.GenericRpcHandler):
                 name = request.model_spec.name if counted else ""
                 with self._inference.admitted():
                     found: bytes = (await call(request, deadline)).SerializeToString()
+                code = "OK"
                 return found
             except Exception as error:
                 if not isinstance(error, RequestError):

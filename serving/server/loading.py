@@ -44,10 +44,15 @@ class Loader:
         options: of the server.
         pool: the threads that run signatures.
         metrics: where loads are counted.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT: the shared batching parameters cannot be read, or make no sense.
     """
 
     def __init__(self, options: ServerOptions, pool: concurrent.futures.Executor, metrics: Metrics) -> None:
         self._options, self._pool, self._metrics = options, pool, metrics
+        shared = options.batching_parameters
+        self._shared = None if shared is None else BatchingParameters.read(shared)
 
     def load(self, name: str, version: int, folder: Path) -> LoadedVersion:
         """Checks, loads and warms a version.
@@ -100,8 +105,7 @@ class Loader:
             return None
         if (own := folder / BATCHING_FILE).is_file():
             return BatchingParameters.read(own)
-        shared = self._options.batching_parameters
-        return None if shared is None else BatchingParameters.read(shared)
+        return self._shared
 
     def _warm_up(self, servable: Servable, folder: Path) -> None:
         start, status = time.monotonic(), "OK"

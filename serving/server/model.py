@@ -60,6 +60,7 @@ class Model:
         self.name = name
         self.versions: dict[int, Version] = {}
         self._load = load
+        self._unreadable = False
 
     @property
     def available(self) -> list[int]:
@@ -70,7 +71,7 @@ class Model:
         """Brings the loaded versions to what is wanted now.
 
         A version is loaded before the ones it replaces are unloaded; one that fails replaces nothing, and is tried
-        again only when its files change.
+        again only when its files change. While the base path cannot be read, what is loaded stays.
 
         Args:
             config: a `ModelConfig`, or None to unload everything.
@@ -93,7 +94,14 @@ class Model:
         if config is None:
             return [], {}
         loop = asyncio.get_running_loop()
-        on_disk = await loop.run_in_executor(None, versions_in, config.base_path)
+        try:
+            on_disk = await loop.run_in_executor(None, versions_in, config.base_path)
+        except OSError as error:
+            if self.available and not self._unreadable:
+                log.warning("%s: %s cannot be read: %s; what is loaded stays", self.name, config.base_path, error)
+            self._unreadable = True
+            return self.available, {}
+        self._unreadable = False
         for number, version in self.versions.items():
             if version.error is not None and number in on_disk:
                 files = await loop.run_in_executor(None, state_of_files, on_disk[number])

@@ -35,10 +35,13 @@ def read_exports(exports: Path) -> Any:
     if not exports.is_dir():
         raise SetupError(f"expected a folder of models or a models.config, found nothing at {exports}; export first")
     models = model_server_config_pb2.ModelConfigList()
-    folders = [exports] if versions_in(exports) else sorted(path for path in exports.iterdir() if path.is_dir())
-    for folder in folders:
-        if versions_in(folder):
-            models.config.add(name=folder.resolve().name, base_path=str(folder.resolve()), model_platform=PLATFORM)
+    try:
+        folders = [exports] if versions_in(exports) else sorted(path for path in exports.iterdir() if path.is_dir())
+        served = [folder.resolve() for folder in folders if versions_in(folder)]
+    except OSError as error:
+        raise SetupError(f"expected a folder of models that can be read in {exports}: {error}") from error
+    for folder in served:
+        models.config.add(name=folder.name, base_path=str(folder), model_platform=PLATFORM)
     if not models.config:
         raise SetupError(f"expected folders <model>/<version>/saved_model.pb in {exports}, found none; export first")
     return models
@@ -53,6 +56,8 @@ def _from_text(path: Path) -> Any:
     if config.WhichOneof("config") != "model_config_list" or not config.model_config_list.config:
         raise SetupError(f"expected model_config_list {{ config {{ … }} }} with a model in {path}, found none")
     for model in config.model_config_list.config:
+        if not model.base_path:
+            raise SetupError(f"expected base_path of model {model.name!r} in {path}, found none")
         if "://" not in model.base_path:
             model.base_path = str((path.parent / model.base_path).resolve())
     try:

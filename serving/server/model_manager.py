@@ -36,6 +36,7 @@ class ModelManager:
         self._labels: dict[str, dict[str, int]] | None = None
         self._lock = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
         self._complaints: dict[str, str] = {}
 
     @property
@@ -64,11 +65,23 @@ class ModelManager:
     async def reload(self, models: Any) -> None:
         """Replaces the whole configuration by another `ModelConfigList`, and waits for its new models.
 
+        What has begun is finished even if whoever waits is cancelled: a version must not be left half loaded.
+
         Raises:
             RequestError: INVALID_ARGUMENT: it makes no sense; FAILED_PRECONDITION: a label points at a version that is
                 not loaded; UNKNOWN: a new model did not become available. But for the last, nothing has changed.
         """
         validated(models)
+        task = asyncio.create_task(self._reload(models))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_failure)
+            raise
+
+    async def _reload(self, models: Any) -> None:
         async with self._lock:
             labels = self._checked_labels(models)
             added = {model.name for model in models.config} - self._configs.keys()
@@ -88,6 +101,7 @@ class ModelManager:
             self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
+        await asyncio.gather(*self._reloads, return_exceptions=True)
         async with self._lock:
             self._configs = {}
             await self._follow()
@@ -234,3 +248,9 @@ class ModelManager:
             base = self._configs[name].base_path
             reasons.append(f"{{{name} due to error: {'; '.join(errors) or f'no versions found in {base}'}}}")
         return f"{len(reasons)} model(s) did not become available: {{{', '.join(reasons)}}}" if reasons else ""
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """Logs why a reload failed that nobody waits for any more."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a reload whose client has gone failed: %s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from serving.server.errors import SetupError
 __all__ = ["MEBIBYTE", "ServerOptions"]
 
 MEBIBYTE = 1024 * 1024
+LARGEST_MESSAGE = 2**31
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,29 @@ class ServerOptions:
         if self.port and self.port == self.rest_port:
             raise SetupError(f"expected two ports for gRPC and REST, received {self.port} for both")
         for name in ("poll_seconds", "grace_seconds"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise SetupError(f"expected {name} of 0 or more, received {getattr(self, name)}")
         for name in ("rest_timeout_seconds", "max_pending", "max_message_bytes", "max_picture_pixels"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SetupError(f"expected {name} above 0, received {getattr(self, name)}")
+        if self.max_message_bytes >= LARGEST_MESSAGE:
+            raise SetupError(
+                f"expected max_message_bytes below 2 GiB, which is Protocol Buffers' limit, received "
+                f"{self.max_message_bytes}"
+            )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise SetupError("expected a TLS certificate and its key, received only one of them; give both or none")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise SetupError("expected a TLS certificate and key beside the clients' CA; give them or leave the CA out")
         if self.token is not None and (not self.token or not self.token.isascii() or self.token != self.token.strip()):
             raise SetupError("expected a bearer token of ASCII characters without spaces around it")
+
+    @property
+    def bare_host(self) -> str:
+        """The host without the brackets of an IPv6 address."""
+        return self.host.removeprefix("[").removesuffix("]")
+
+    @property
+    def url_host(self) -> str:
+        """The host as it stands before `:port`: an IPv6 address in brackets."""
+        return f"[{self.bare_host}]" if ":" in self.bare_host else self.bare_host

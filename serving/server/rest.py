@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -64,6 +65,7 @@ class RestApi:
         self._inference, self._token, self._timeout_seconds = inference, token, timeout_seconds
         self.application = web.Application(client_max_size=max_bytes)
         self.application.router.add_route("*", "/{path:.*}", self._handle)
+        logging.getLogger("aiohttp.server").addFilter(_not_a_spoilt_body)
 
     async def _handle(self, request: web.Request) -> web.Response:
         if self._token is not None and not authorised(request.headers.get("Authorization"), self._token):
@@ -74,13 +76,13 @@ class RestApi:
             return web.Response(text=self._inference.metrics.page(), content_type="text/plain")
         if not path.lower().startswith("/v1/"):
             return _failure(404, f"nothing at {path[:200]}")
-        start, name, code, api = time.perf_counter(), "", "OK", ""
+        start, name, code, api = time.perf_counter(), "", "CANCELLED", ""
         try:
             call = _CALL.fullmatch(path) if request.method == "POST" else None
             look = _LOOK.fullmatch(path) if request.method == "GET" else None
             if call:
                 spec, api = _spec(call), call["method"].capitalize()
-                name, content = spec.name, await request.read()
+                name, content = spec.name, await _body(request)
                 with self._inference.admitted():
                     body = await self._call(api, spec, content)
             elif look:
@@ -89,6 +91,7 @@ class RestApi:
                 body = await (self._metadata(spec) if look["part"] else self._status(spec))
             else:
                 raise RequestError.invalid(f"Malformed request: {request.method} {path[:200]}")
+            code = "OK"
             return web.Response(body=body, content_type="application/json")
         except web.HTTPException as error:
             code = "RESOURCE_EXHAUSTED"
@@ -150,6 +153,24 @@ class RestApi:
         answer.metadata[SIGNATURE_DEF].Unpack(signatures)
         spec_text, signatures_text = _json(answer.model_spec), _json(signatures)
         return f'{{\n"model_spec":{spec_text},\n"metadata": {{"signature_def": {signatures_text}}}\n}}\n'.encode()
+
+
+def _not_a_spoilt_body(record: logging.LogRecord) -> bool:
+    """Keeps a client's spoilt body, which it is told of, from filling the log with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], web.RequestPayloadError))
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT: it ends early, or is not encoded as its header says.
+        HTTPRequestEntityTooLarge: it is greater than allowed.
+    """
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, ConnectionError, HttpProcessingError) as error:
+        raise RequestError.invalid(f"expected a whole body, encoded as Content-Encoding says: {error}") from error
 
 
 def _spec(match: re.Match[str]) -> Any:

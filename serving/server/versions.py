@@ -13,14 +13,11 @@ __all__ = ["aspired", "state_of_files", "versions_in"]
 def versions_in(base: str | os.PathLike[str]) -> dict[int, Path]:
     """Version number to folder of a model's base path; leading zeros parse, other names are ignored.
 
-    Empty where the base path cannot be read.
+    Raises:
+        OSError: the base path cannot be read.
     """
     found: dict[int, Path] = {}
-    try:
-        entries = sorted(os.scandir(base), key=lambda entry: entry.name)
-    except OSError:
-        return found
-    for entry in entries:
+    for entry in sorted(os.scandir(base), key=lambda entry: entry.name):
         if entry.name.isascii() and entry.name.isdigit() and entry.is_dir():
             number = int(entry.name)
             if number < 1 << 63:

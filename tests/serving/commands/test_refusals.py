@@ -84,6 +84,12 @@ def refused(ran: Any, *parts: str) -> None:
         (("load", "--duration", "1e9"), "--duration over 0"),
         (("load", "--requests", "-1"), "--requests over 0"),
         (("load", "PHOTO", "--ask", "embed", "--filter", "a=b"), "search or lookup only"),
+        (("load", "PHOTO", "--weight", "0.3"), "--weight with photos and --text together"),
+        (("load", "PHOTO", "--ask", "embed", "--k", "3"), "no --k with --ask embed"),
+        (("load", "--seed", "-1"), "--seed of 0 or more"),
+        (("serve", ".", "--max-message-mib", "nan"), "expected a number, received nan"),
+        (("serve", ".", "--max-message-mib", "2048"), "max_message_bytes below 2 GiB"),
+        (("serve", ".", "--max-megapixels", "inf"), "expected a number, received inf"),
     ],
     ids=lambda value: ascii(" ".join(value)[:60]) if isinstance(value, tuple) else "",
 )
@@ -96,7 +102,11 @@ def test_files_that_are_not_what_they_should_be(run: Any, tmp_path: Path, nobody
     refused(run("search", tmp_path / "text.jpg"), "text.jpg begins with")
     np.save(tmp_path / "objects.npy", np.array([{}]))
     refused(run("lookup", tmp_path / "objects.npy"), "expected an array in")
-    for number, text in enumerate(["", '{"photo": "x"}', "[1, 2]", '{"embedding": "x"}', '{"embedding": {}}']):
+    np.save(tmp_path / "number.npy", np.float32(3))
+    refused(run("lookup", tmp_path / "number.npy"), "[D] or [N, D]", "received the shape []")
+    lines = ['{"photo": "x"}', "[1, 2]", '{"embedding": "x"}', '{"embedding": {}}', '{"embedding": [[1, 2], [3, 4]]}']
+    lines.append(f'{{"embedding": [{"9" * 400}]}}')
+    for number, text in enumerate(["", *lines]):
         (tmp_path / "lines").write_text(text)
         refused(run("lookup", tmp_path / "lines"), "line 1" if number else "is empty")
     (tmp_path / "lines").write_text('{"embedding": [NaN, 1]}')
@@ -233,6 +243,17 @@ def test_an_interruption_is_130_and_load_tells_what_it_has(small_server: Any) ->
     assert running.returncode == 130
     assert out.startswith(f"lookup at {small_server.address}, 2 at once")
     assert err.splitlines() == ["interrupted"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_answer_that_cannot_be_written(small_server: Any, photos: list[Path]) -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        start("search", str(photos[0]), "--server", small_server.address, stdout=full) as running,
+    ):
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 2
+    assert err.splitlines() == ["error: expected room to write the answer: [Errno 28] No space left on device"]
 
 
 def test_whoever_reads_may_stop_reading(small_server: Any, photos: list[Path]) -> None:

@@ -63,6 +63,7 @@ def test_sigterm_finishes_what_was_begun(small_exports: Path) -> None:
         ({"models.config": "models {"}, "expected a ModelServerConfig as text"),
         ({"models.config": 'model_config_list { config { name: "a" base_path: "b" } }'}, "neither"),
         ({"models.config": 'model_config_list { config { base_path: "b" } }'}, "have a name"),
+        ({"models.config": 'model_config_list { config { name: "a" } }'}, "expected base_path of model 'a'"),
     ],
 )
 def test_exports_that_are_none(tmp_path: Path, files: dict[str, str], told: str) -> None:
@@ -113,6 +114,22 @@ def test_a_port_that_is_taken(own_exports: Path, serve: Any, option: str) -> Non
             serve(own_exports, **{option: port}),
         ):
             pass
+
+
+def test_shared_batching_parameters_are_read_at_once(own_exports: Path, serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "zero.pbtxt").write_text("max_batch_size { value: 0 }")
+    for name, told in (("nowhere.pbtxt", "No such file"), ("zero.pbtxt", "max_batch_size must be positive")):
+        with pytest.raises(SetupError, match=told), serve(own_exports, batching_parameters=tmp_path / name):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("host", "bare", "url"),
+    [("::1", "::1", "[::1]"), ("[::1]", "::1", "[::1]"), ("localhost", "localhost", "localhost")],
+)
+def test_hosts_may_be_in_brackets(host: str, bare: str, url: str) -> None:
+    options = ServerOptions(exports=Path(), host=host)
+    assert (options.bare_host, options.url_host) == (bare, url)
 
 
 def test_two_servers_do_not_share_a_port(own_exports: Path, serve: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -148,3 +149,18 @@ def test_json_bombs(server: Any, body: bytes) -> None:
     assert response.status == 400 or body.startswith(b'{"instances": [[1e999')
     assert response.status < 500
     assert len(json.dumps(answer)) < 10_000
+
+
+def test_a_body_that_is_not_what_its_headers_say(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
+    connection.request("POST", "/v1/models/fused_lookup:predict", b"not gzip", {"Content-Encoding": "gzip"})
+    response = connection.getresponse()
+    assert response.status == 400
+    assert "encoded as Content-Encoding says" in json.loads(response.read())["error"]
+    connection.close()
+    with socket.create_connection(("127.0.0.1", server.rest_port)) as broken:
+        broken.sendall(b"POST /v1/models/fused_lookup:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n{")
+    connection.request("GET", "/v1/models/fused_lookup")
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tensorflow_serving.apis import predict_pb2
+
+from serving.server.grpc_service import PREDICTION, GrpcService
 from serving.server.metrics import Counter, Gauge, Histogram, Metrics, exponential
 
 
@@ -33,3 +42,31 @@ def test_the_page_names_every_metric_once() -> None:
     assert len(types) == len(set(types)) == 11
     assert "# TYPE :tensorflow:serving:request_count counter" in types
     assert exponential(10, 2, 3) == (10, 20, 40)
+
+
+@pytest.mark.parametrize(("raised", "code"), [(None, "OK"), (asyncio.CancelledError, "CANCELLED")])
+def test_a_request_that_was_given_up_does_not_count_as_answered(raised: Any, code: str) -> None:
+    async def predict(request: Any, deadline: float | None) -> Any:
+        if raised is not None:
+            raise raised
+        return predict_pb2.PredictResponse()
+
+    names = ("classify", "regress", "multi_inference", "metadata", "status", "reload")
+    inference: Any = SimpleNamespace(
+        predict=predict,
+        metrics=Metrics(),
+        manager=SimpleNamespace(models={"m": None}),
+        admitted=contextlib.nullcontext,
+        **dict.fromkeys(names),
+    )
+    service = GrpcService(inference, None)
+    handler: Any = service.service(SimpleNamespace(method=f"/{PREDICTION}/Predict"))  # type: ignore[arg-type]
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    context = SimpleNamespace(time_remaining=lambda: None)
+    with contextlib.nullcontext() if raised is None else pytest.raises(raised):
+        asyncio.run(handler.unary_unary(request.SerializeToString(), context))
+    counted = [
+        line for line in inference.metrics.page().splitlines() if line.startswith(":tensorflow:serving:request_count{")
+    ]
+    assert counted == [f':tensorflow:serving:request_count{{model_name="m",status="{code}"}} 1']

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,13 @@ class World:
         self.base = base
         self.loads: list[tuple[str, int]] = []
         self.made: dict[tuple[str, int], FakeServable] = {}
+        self.may_load = threading.Event()
+        self.may_load.set()
         self.manager = ModelManager(self.load, 0.01)  # type: ignore[arg-type]
 
     def load(self, name: str, version: int, folder: Path) -> FakeLoaded:
         self.loads.append((name, version))
+        assert self.may_load.wait(10)
         if (folder / "bad").exists():
             raise RequestError.invalid("broken")
         self.made[name, version] = FakeServable(name, version)
@@ -356,3 +360,68 @@ def test_a_reload_ends_the_following_of_the_configuration(world: World) -> None:
         assert world.asked("b") == 1
 
     play(world, followed.models, then)
+
+
+async def given_up(work: Coroutine[Any, Any, None], when: Callable[[], bool], world: World) -> None:
+    """Lets a client give a reload up at some moment."""
+    task = asyncio.create_task(work)
+    await world.until(when)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_reload_whose_client_gives_up_is_finished(world: World) -> None:
+    for name in ("a", "b"):
+        world.put(name, 1)
+
+    async def then() -> None:
+        world.may_load.clear()
+        reload = world.manager.reload(world.config(a="", b=""))
+        await given_up(reload, lambda: ("b", 1) in world.loads, world)
+        assert world.states("b") == {1: "LOADING"}
+        world.may_load.set()
+        await world.until(lambda: world.states("b") == {1: "AVAILABLE"})
+        old = world.made["b", 1]
+        old.leases = 1
+        removal = world.manager.reload(world.config(a=""))
+        await given_up(removal, lambda: world.states("b") == {1: "UNLOADING"}, world)
+        old.leases = 0
+        await world.until(lambda: world.states("b") == {1: "END"})
+        assert old.closed
+        await world.manager.reload(world.config(a="", b=""))
+        assert world.asked("b") == 1
+
+    play(world, world.config(a=""), then)
+
+
+def test_a_reload_that_fails_when_nobody_waits_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put("a", 1)
+    world.put("b", 1, bad=True)
+
+    async def then() -> None:
+        world.may_load.clear()
+        await given_up(world.manager.reload(world.config(a="", b="")), lambda: ("b", 1) in world.loads, world)
+        world.may_load.set()
+        await world.until(lambda: "whose client has gone failed" in caplog.text)
+        assert world.asked("a") == 1
+
+    play(world, world.config(a=""), then)
+
+
+def test_a_base_path_that_is_away_for_a_moment_takes_nothing_down(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put("m", 1)
+
+    async def then() -> None:
+        away = (world.base / "m").rename(world.base / "away")
+        await world.until(lambda: "what is loaded stays" in caplog.text)
+        await asyncio.sleep(0.1)
+        assert world.asked("m") == 1
+        away.rename(world.base / "m")
+        world.put("m", 2)
+        await world.until(lambda: world.states("m") == {2: "AVAILABLE", 1: "END"})
+
+    play(world, world.config(m=""), then)
+    assert caplog.text.count("what is loaded stays") == 1

@@ -15,7 +15,8 @@ def test_folders_that_are_versions(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "9").write_text("a file")
     assert versions_in(tmp_path) == {1: tmp_path / "1", 7: tmp_path / "007", 12: tmp_path / "12"}
-    assert versions_in(tmp_path / "nowhere") == {}
+    with pytest.raises(FileNotFoundError):
+        versions_in(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
