@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from export.table_rows import column_names
 from serving.contract import ATTRIBUTE_NAMES_TAKEN, FILTER_SEPARATOR
 from trainer.data.items import ID, IMAGE_PATH, LABEL, SOURCE_PATH, SPLIT
 from trainer.errors import InputError
@@ -40,9 +41,7 @@ def choose_attributes(
     Raises:
         InputError: a configured attribute is not in the table, or cannot be an attribute or a filter.
     """
-    import pyarrow.parquet as pq
-
-    columns = [name for name in pq.read_schema(path).names if name not in (ID, "vector")]
+    columns = [name for name in column_names(path) if name not in (ID, "vector")]
     for key, names in (("attributes", attributes), ("filterable", filterable)):
         missing = [name for name in names or () if name not in columns]
         if missing:

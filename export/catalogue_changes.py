@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from export.table_rows import TableRows
 from trainer.data.items import ID, IMAGE_PATH
 from trainer.errors import InputError
+from trainer.retrieval.table import VECTOR
 
 __all__ = ["Action", "CatalogueChanges", "Change"]
 
@@ -105,6 +106,8 @@ class CatalogueChanges:
         missing = [name for name in needed if name not in names]
         if missing:
             raise InputError(f"{path}: expected the columns {', '.join(needed)}, received {', '.join(names)}")
+        if VECTOR in names and action != "remove":
+            raise InputError(f"{path}: expected no column {VECTOR}, which is where embeddings are kept; rename it")
         attributes = () if action == "remove" else tuple(name for name in names if name not in (ID, IMAGE_PATH))
         self.columns[action] = attributes
         for line, fields in lines:

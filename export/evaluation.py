@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from export.table_rows import TableRows
+from export.table_rows import TableRows, column_names
 from serving.contract import EVALUATION_FILE
 from trainer.data.items import LABEL, SPLIT, TEST
 from trainer.errors import InputError
@@ -54,7 +54,7 @@ def choose_queries(path: Path, most: int = MOST_QUERIES) -> EvaluationQueries | 
     """
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(path).names
+    names = column_names(path)
     if SPLIT not in names or LABEL not in names:
         return None
     tests = np.flatnonzero(pq.read_table(path, columns=[SPLIT])[SPLIT].to_numpy() == TEST)

@@ -9,7 +9,7 @@ __all__ = ["jpeg_orientation"]
 
 _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
-_SHORT = 3
+_SHORT, _LONG = 3, 4
 _MAX_SEGMENTS = 64
 _ENTRY = 12  # bytes of one entry of a TIFF directory
 
@@ -71,11 +71,12 @@ def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     count = number(_bytes(data, directory, 2))
     entries = _bytes(data, directory + 2, _MAX_SEGMENTS * _ENTRY)
     entries = tf.reshape(entries, (_MAX_SEGMENTS, _ENTRY))
-    values = number(entries[:, 8:10])
+    kinds = number(entries[:, 2:4])
+    values = tf.where(kinds == _LONG, number(entries[:, 8:12]), number(entries[:, 8:10]))
     right = (
         (tf.range(_MAX_SEGMENTS, dtype=tf.int64) < count)
         & (number(entries[:, 0:2]) == _ORIENTATION)
-        & (number(entries[:, 2:4]) == _SHORT)
+        & ((kinds == _SHORT) | (kinds == _LONG))
         & (values >= 1)
         & (values <= 8)
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from export.evaluation import run_metrics
-from trainer.data.items import LABEL, TEST, read_items
+from trainer.data.items import ID, IMAGE_PATH, LABEL, TEST, read_items
 from trainer.errors import InputError
 from trainer.evaluation.no_match import read_no_match
 
 __all__ = ["FinishedRun"]
+
+_log = logging.getLogger(__name__)
 
 
 class FinishedRun:
@@ -38,7 +41,7 @@ class FinishedRun:
         """Refuses a run that is not finished, before anything slow begins.
 
         Raises:
-            InputError: the model has no checkpoint, or it was not evaluated.
+            InputError: the model has no checkpoint, it was not evaluated, or a file beside it is missing.
         """
         for path, job in ((self.checkpoint, "train"), (self.embeddings, "evaluate")):
             if not path.is_file():
@@ -47,11 +50,35 @@ class FinishedRun:
                     f"expected {path}; there is none. Run python -m trainer {job} with this --workdir first, "
                     f"or give a --model it has ({', '.join(there) or 'it has none'})"
                 )
+        if not (self.workdir / "config.yaml").is_file():
+            raise InputError(f"expected {self.workdir / 'config.yaml'} beside the run; there is none. Run train again")
+        # Read now, that what cannot be read is told now.
+        _ = self.items, self.metrics, self.words
 
     @cached_property
     def items(self) -> pd.DataFrame:
         """All items; see `read_items`."""
         return read_items(self.workdir)
+
+    def pictures(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Id to picture, of those items whose pictures are there.
+
+        Raises:
+            InputError: some are asked for, and none is there.
+        """
+        paths = self.items.set_index(ID)[IMAGE_PATH]
+        asked = {str(name): Path(paths[name]) for name in ids}
+        there = {name: path for name, path in asked.items() if path.is_file()}
+        if asked and not there:
+            raise InputError(
+                f"expected the pictures of {self.workdir}, such as {next(iter(asked.values()))}; none of {len(asked)} "
+                "is there. Put them back where they were when the run was prepared"
+            )
+        if len(there) < len(asked):
+            _log.warning(
+                "%d of %d test pictures are not there; the others are asked", len(asked) - len(there), len(asked)
+            )
+        return there
 
     @cached_property
     def labels(self) -> list[str]:

@@ -18,7 +18,7 @@ from typing import get_args
 from serving.contract import Kind, served_name
 from trainer.errors import InputError
 
-__all__ = ["link_tree", "next_version", "prune", "served_folders", "staged_version", "versions"]
+__all__ = ["flush", "link_tree", "next_version", "prune", "served_folders", "staged_version", "versions"]
 
 _STAGED = ".staged-"
 _PRUNED = ".pruned-"
@@ -80,7 +80,7 @@ def staged_version(base: Path, version: int) -> Iterator[Path]:
         staged.mkdir()
         try:
             yield staged
-            _flush(staged)
+            flush(staged)
             os.rename(staged, base / str(version))
             _sync(base)
         finally:
@@ -145,13 +145,23 @@ def _writing(base: Path) -> Iterator[None]:
         raise InputError(f"cannot make {base} ({error.strerror}); give an --out that can be written") from error
     try:
         yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
+    except Exception as error:
+        reason = _cannot_write(error)
+        if reason is None:
             raise
         raise InputError(
-            f"cannot write below {base} ({error.strerror}: {error.filename}); no version was published. "
+            f"cannot write below {base} ({reason}); no version was published. "
             "Free some space or give an --out that can be written"
         ) from error
+
+
+def _cannot_write(error: Exception) -> str | None:
+    """Why the file system refused; None for any other error. TensorFlow's errors have no errno, only its text."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.errno in _NO_ROOM else None
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    return next((os.strerror(number) for number in sorted(_NO_ROOM) if os.strerror(number) in str(error)), None)
 
 
 @contextlib.contextmanager
@@ -173,7 +183,7 @@ def _locked(base: Path) -> Iterator[None]:
         lock.release()
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
     """Flushes every file below `folder`, then the folders themselves, to disk."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:

@@ -11,7 +11,7 @@ from pathlib import Path
 from export.config import BatchingConfig
 from export.manifest import write_manifest
 from export.model_config import labelled_versions, write_batching, write_models_config
-from export.publish import next_version, prune, served_folders, staged_version, versions
+from export.publish import flush, next_version, prune, served_folders, staged_version, versions
 from export.verify import Verification, verify_versions
 from serving.contract import Kind, Manifest, served_name
 
@@ -84,6 +84,8 @@ def publish_release(
             if manifest is not None:
                 write_manifest(folder, manifest)
         verifications = verify_versions(list(staged.values()), pictures)
+        for folder in staged.values():  # here, so that the renames follow one right after the other
+            flush(folder)
     given = {served_name(name, kind): labels for kind in served_folders(exports, name)}
     write_models_config(exports, served_from=served_from, labels=given)
     pruned = prune_models(exports, name, keep) if keep is not None else []

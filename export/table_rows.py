@@ -19,7 +19,7 @@ from trainer.errors import InputError
 from trainer.files import atomic_path
 from trainer.retrieval.table import VECTOR
 
-__all__ = ["TableChunk", "TableRows"]
+__all__ = ["TableChunk", "TableRows", "column_names"]
 
 CHUNK = 8192
 
@@ -191,6 +191,16 @@ class TableRows:
                 arrays += [pa.array(chunk.attributes[name], pa.string()) for name in self.attribute_names]
                 out.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
         return Path(path)
+
+
+def column_names(path: str | os.PathLike[str]) -> list[str]:
+    """Names of a Parquet file's columns.
+
+    Raises:
+        InputError: the file is missing, or is none.
+    """
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
 
 
 def _opened(path: str | os.PathLike[str]) -> pq.ParquetFile:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,11 +15,14 @@ from pathlib import Path
 
 from export.errors import VerificationError
 from export.manifest import read_manifest
+from trainer.errors import InputError
 
 __all__ = ["Verification", "run_pictures", "verify_versions"]
 
 _SCRIPT = Path(__file__).with_name("standalone_verify.py")
 _log = logging.getLogger(__name__)
+_STARTUP = re.compile(r"^([IWE]\d{4} |WARNING: All log messages)")
+"""What TensorFlow says when it starts."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,12 @@ def _read_reports(
         line = child.stdout.readline()
         if not line:
             code = child.wait()
-            said = Path(errors).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise VerificationError(
-                f"{folder}: the verifying process ended with {code}: {said[-1] if said else 'silent'}"
-            )
+            lines = Path(errors).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            said = [line for line in lines if not _STARTUP.match(line)]
+            reason = said[-1] if said else "silent"
+            if code == -signal.SIGKILL:
+                reason = "ended from outside, most often for lack of memory; a smaller top_k needs less"
+            raise VerificationError(f"{folder}: the verifying process ended with {code}: {reason}")
         report = json.loads(line)
         if report["difference"] is not None:
             raise VerificationError(f"{folder}: {report['difference']}")
@@ -97,12 +104,18 @@ def _read_reports(
 
 
 def run_pictures(workdir: Path) -> dict[str, str]:
-    """Id to path of all pictures of a run.
+    """Id to path of the pictures of a run that are there.
 
     Raises:
-        InputError: the run has no items.
+        InputError: the run has no items, or none of their pictures is there.
     """
     from trainer.data.items import ID, IMAGE_PATH, read_items
 
     items = read_items(workdir)
-    return dict(zip(items[ID].astype(str), items[IMAGE_PATH].astype(str), strict=True))
+    paths = dict(zip(items[ID].astype(str), items[IMAGE_PATH].astype(str), strict=True))
+    there = {name: path for name, path in paths.items() if Path(path).is_file()}
+    if paths and not there:
+        raise InputError(f"expected the pictures of {workdir}, such as {next(iter(paths.values()))}; none is there")
+    if len(there) < len(paths):
+        _log.warning("%d of %d pictures of %s are not there", len(paths) - len(there), len(paths), workdir)
+    return there

@@ -214,7 +214,7 @@ class Manifest:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestError(f"expected a manifest as JSON, it cannot be read: {error}") from error
         if not isinstance(values, dict):
             raise ManifestError(f"expected a manifest as a JSON object, received {type(values).__name__}")

@@ -32,7 +32,7 @@ from export.text.text_side import TextSide
 from export.warmup import write_warmup
 from serving.contract import EMBED_IMAGES, EMBEDDING, SERVING_DEFAULT, Kind, Manifest, served_name
 from trainer.config import load_section
-from trainer.data.items import ID, IMAGE_PATH, PICTURE_SHA256
+from trainer.data.items import ID, PICTURE_SHA256
 from trainer.errors import InputError
 from trainer.models.text_encoder import TextEncoder, load_text_encoder
 from trainer.training.checkpoint import load_model
@@ -89,7 +89,10 @@ def export_run(workdir: Path, exports: Path, config: ExportConfig) -> Release:
     """
     run = FinishedRun(workdir, config.model)
     run.check()
+    if exports.exists() and not exports.is_dir():
+        raise InputError(f"--out: expected a folder, {exports} is none")
     exporter = _Exporter(run, config)
+    _ = exporter.attributes  # what cannot be chosen is told before the model is loaded
     exporter.check_drift()
     parts: dict[Kind, Callable[[Path], Manifest]] = {
         "encoder": lambda folder: exporter.write(folder, "encoder", exporter.encoder),
@@ -173,8 +176,7 @@ class _Exporter:
         if self.queries is None:
             return {}
         ids = self.queries.table.ids[:: -(-len(self.queries.table) // _SAMPLE)]
-        paths = self.run.items.set_index(ID)[IMAGE_PATH]
-        return {str(name): str(paths[name]) for name in ids}
+        return {name: str(path) for name, path in self.run.pictures(ids).items()}
 
     def check_drift(self) -> None:
         """Measures how far the optimised encoder moved, and refuses what moved too far."""
@@ -183,12 +185,13 @@ class _Exporter:
             return
         limits = self.config.max_drift
         rows = np.unique(np.linspace(0, len(self.queries.table) - 1, limits.pictures).astype(np.int64))
+        paths = self.run.pictures(self.queries.table.ids[rows])
+        rows = rows[np.isin(self.queries.table.ids[rows], list(paths))]
         table = self.queries.table.select(rows)
-        paths = self.run.items.set_index(ID)[IMAGE_PATH]
         embed = self.encoder.signatures()[EMBED_IMAGES]
 
         def embedded(places: slice) -> np.ndarray:
-            contents = [Path(paths[name]).read_bytes() for name in table.ids[places]]
+            contents = [paths[name].read_bytes() for name in table.ids[places].tolist()]
             return embed(image_bytes=tf.constant(contents))[EMBEDDING].numpy()
 
         drift = measure_drift(table.vectors, table.labels, embedded)

@@ -280,7 +280,7 @@ class _Job:
         from export.table_release import NewTable
 
         table = NewTable(work / "new", encoder, self.state.encoder_folder, self.config, examples)  # type: ignore[arg-type]
-        if not self.options.changes and self._is_as_before(table.rows.fingerprint()):
+        if not self.options.changes and self._is_as_before(table.rows.fingerprint(), work / "new"):
             print(f"nothing has changed since {self.state.lookup_folder}; nothing was published")
         else:
             self._say(table.publish(self.options.out))
@@ -288,14 +288,21 @@ class _Job:
             _write_embeddings(work / "new", self.options.embeddings)
         shutil.rmtree(work / "vectors", ignore_errors=True)
 
-    def _is_as_before(self, fingerprint: str) -> bool:
+    def _is_as_before(self, fingerprint: str, new: Path) -> bool:
+        """Whether what is served is the same, and what is only kept beside it too."""
+        from export.catalogue import TABLE_FILE, read_catalogue
         from export.manifest import read_manifest
 
         search = _newest(self.options.out, self.options.model, "search")
         if search is None or self.state.lookup is None or not self.state.alike:
             return False
         present = {self.state.lookup.table_fingerprint, read_manifest(search).table_fingerprint}
-        return present == {fingerprint} and read_manifest(search).fingerprint == self.state.encoder.fingerprint
+        if present != {fingerprint} or read_manifest(search).fingerprint != self.state.encoder.fingerprint:
+            return False
+        former = self.state.lookup_folder
+        if former is None or not (former / TABLE_FILE).is_file():
+            return False
+        return read_catalogue(former).rows.fingerprint() == read_catalogue(new).rows.fingerprint()
 
     def _say(self, release: Release) -> None:
         for verification in release.verifications:

@@ -41,7 +41,7 @@ class StandInLookup(tf.Module):
         super().__init__()
         self.vectors, self.spoil = tf.Variable(table.vectors), spoil
         self.texts = {"ids": table.ids, **table.attributes}
-        self.columns = {name: tf.Variable(values.tolist()) for name, values in self.texts.items()}
+        self.columns = {name: tf.Variable(values.tolist(), name=name) for name, values in self.texts.items()}
 
     def answer(self, embedding: tf.Tensor, admitted: tf.Tensor | None) -> dict[str, tf.Tensor]:
         scores = tf.matmul(embedding, self.vectors, transpose_b=True)

@@ -68,3 +68,10 @@ def test_what_cannot_be_is_refused(
     with pytest.raises(InputError, match=said) as caught:
         choose_attributes(path, attributes, filterable)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_damaged_is_refused_in_one_line(path: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"^expected an embedding table \(Parquet\) at [^\n]*$"):
+        choose_attributes(damaged, None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import trainer.tensorflow_quiet  # noqa: F401  isort: skip
@@ -11,6 +12,7 @@ import keras
 
 from export.finished_run import FinishedRun
 from trainer.config import Config, as_yaml
+from trainer.data.items import ID, IMAGE_PATH
 from trainer.errors import InputError
 from trainer.training.checkpoint import MODEL_FILE, WORDS_FILE, Progress, save_checkpoint
 
@@ -53,3 +55,16 @@ def test_texts_to_ask_with_are_titles_or_labels(run: FinishedRun, tmp_path: Path
     for values, expected in ((plain, "label"), (titled, "name")):
         (tmp_path / "config.yaml").write_text(as_yaml(Config.model_validate(values)), encoding="utf-8")
         assert FinishedRun(tmp_path, "resnet50").text_attribute == expected
+
+
+def test_pictures_that_are_away_are_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = FinishedRun(tmp_path, "resnet50")
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"picture")
+    paths = [str(tmp_path / name) for name in ("a.png", "gone.png", "b.png")]
+    run.__dict__["items"] = pd.DataFrame({ID: ["a", "gone", "b"], IMAGE_PATH: paths})
+    assert run.pictures(["b", "gone"]) == {"b": tmp_path / "b.png"}
+    assert "1 of 2 test pictures are not there" in caplog.text
+    with pytest.raises(InputError, match=r"gone.png; none of 1 is there"):
+        run.pictures(["gone"])
+    assert run.pictures([]) == {}

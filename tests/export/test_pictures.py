@@ -145,6 +145,7 @@ ORIENTATIONS = {
     "filled up": (_jpeg_with((0xE1, EXIF + _tiff("<", 7)), before=b"\xff\xff"), 7),
     "first of two": (_jpeg_with((0xE1, EXIF + _tiff("<", 2)), (0xE1, EXIF + _tiff("<", 4))), 2),
     "none": (_jpeg_with(), 1),
+    "a long number": (_jpeg_with((0xE1, EXIF + _tiff("<", 6, kind=4))), 6),
     "of another type": (_jpeg_with((0xE1, EXIF + _tiff("<", 6, kind=7))), 1),
     "out of range": (_jpeg_with((0xE1, EXIF + _tiff("<", 9))), 1),
     "cut off": (_jpeg_with((0xE1, EXIF + _tiff("<", 6)))[:40], 1),

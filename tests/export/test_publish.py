@@ -163,6 +163,18 @@ def test_a_full_disk_is_said_in_one_line(base: Path) -> None:
     assert versions(base) == []
 
 
+def test_a_disk_that_is_full_for_tensorflow_is_said_in_one_line_too(base: Path) -> None:
+    import tensorflow as tf
+
+    full = tf.errors.ResourceExhaustedError(None, None, "variables/x.tempstate; No space left on device")
+    with pytest.raises(InputError, match=r"^cannot write below .*No space left[^\n]*$"), staged_version(base, 1):
+        raise full
+    memory = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="OOM"), staged_version(base, 1):
+        raise memory
+    assert versions(base) == []
+
+
 def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="give an --out"), staged_version(tmp_path / "file" / "fused_lookup", 1):

@@ -129,6 +129,17 @@ def test_items_are_added_replaced_and_removed(
     assert rows["p1"][2] != former["p1"][2]
 
 
+def test_what_is_only_kept_beside_the_table_is_published_too(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    exports, _ = shop
+    change = write_csv(tmp_path / "r.csv", ["id", "colour"], ["p1", "mauve"])
+    assert table(exports, "--set", "attributes=[label]", "filterable=[label]") == 0
+    assert table(exports, "--replace", change) == 0
+    assert versions(exports)[-1] == "4"
+    assert rows_of(exports / "fused_lookup" / "4")["p1"][1]["colour"] == "mauve"
+    assert table(exports, "--replace", change) == 0
+    assert versions(exports)[-1] == "4"
+
+
 def test_settings_stay_unless_told(shop: tuple[Path, Path], tmp_path: Path) -> None:
     exports, _ = shop
     first = read_manifest(exports / "fused_lookup" / "2")
@@ -259,6 +270,7 @@ def test_a_table_may_become_empty_and_be_filled_again(shop: tuple[Path, Path], t
         ("--add", [HEAD, ["x", "", "", ""]], "line 2: expected an image_path, received none"),
         ("--add", [HEAD, ["", "0.png", "", ""]], "line 2: expected an id, received none"),
         ("--add", [HEAD, ["x", "0.png", "a", "b", "c"]], "line 2: expected 4 fields as in the header, received 5"),
+        ("--add", [[*HEAD, "vector"]], "expected no column vector, which is where embeddings are kept"),
         ("--add", [["id", "id"]], "expected a header line with names that differ"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -65,7 +66,9 @@ def swap_ids(arrays: dict[str, np.ndarray]) -> None:
 
 
 def other_neighbours(arrays: dict[str, np.ndarray]) -> None:
-    arrays["neighbour_ids"][:, :3] = "other"
+    for name, first in (("neighbour_ids", "other"), ("scores", 2.0)):
+        arrays[name][:, 3:] = arrays[name][:, :-3].copy()
+        arrays[name][:, :3] = first
 
 
 def better_metrics(arrays: dict[str, np.ndarray]) -> None:
@@ -93,6 +96,11 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a file too many": (lambda folder: (folder / "note.txt").write_text("x"), "note.txt is there, it is not in the"),
     "no manifest": (lambda folder: (folder / contract.MANIFEST_FILE).unlink(), "FileNotFoundError"),
     "another signature": (edit_manifest(signatures=("lookup",)), "signatures: expected ['lookup', 'serving_default']"),
+    "another fingerprint": (edit_manifest(fingerprint="0" * 64), ": fingerprint: the manifest says {'000"),
+    "another K": (edit_manifest(top_k=7), ": top_k: the manifest says (7,), the model (12,)"),
+    "other attributes": (edit_manifest(attributes=("label",)), ": attributes: the manifest says {'label'}"),
+    "another filter": (edit_manifest(filterable=("split", "year")), "lookup_filtered: filterable: the manifest says"),
+    "another count": (edit_manifest(item_count=41), ": item_count: the manifest says (41,), the model (40,)"),
     "a golden id": (edit_golden(lambda out: out["ids"][0].__setitem__(2, "other")), "expected 'other'"),
     "a golden score": (edit_golden(lambda out: out["scores"][0].__setitem__(2, 0.5)), "with score 0.5000000"),
     "a golden label": (edit_golden(lambda out: out["label"][0].__setitem__(0, "hat")), "label: expected [['hat'"),
@@ -212,6 +220,23 @@ def test_it_knows_the_names_of_the_contract() -> None:
     )
     assert ours == theirs
     assert standalone.BATCHING == contract.BATCHING_FILE
+
+
+def test_items_as_near_as_the_true_ones_count_as_found() -> None:
+    """Variants that share one picture have one score; which of them an index finds says nothing of it."""
+    version = standalone.Version.__new__(standalone.Version)
+    version.checks, version.all_asked, version.exact = [], False, False
+    version.manifest = {"precision": "int8", "index": {"min_recall": 0.9}}
+    version.recorded = {
+        "neighbour_ids": np.array([["a", "b", "c"]]),
+        "scores": np.array([[0.9, 0.8, 0.8]], np.float32),
+    }
+    for scores, recall in (([0.9, 0.8, 0.8], "1.0000"), ([0.9, 0.8, 0.7], "0.6667")):
+        answer = {"ids": np.array([["a", "b", "d"]]), "scores": np.array([scores], np.float32)}
+        version._ask_all = lambda *_, answer=answer: answer  # type: ignore[method-assign]
+        with contextlib.nullcontext() if recall == "1.0000" else pytest.raises(standalone.Difference, match="recall@3"):
+            version._evaluate_ranking("lookup", "embedding", np.zeros((1, 2)))
+        assert version.checks[-1][1] == recall
 
 
 def rank(found: list[str], found_scores: list[float]) -> tuple[int, int]:

@@ -124,7 +124,8 @@ def _explain(detail: ErrorDetails, section: type[Section]) -> str:
         near = max(_known_keys(section), key=lambda known: _likeness(key, known))
         return f"{key!r}: expected a known key, received an unknown one ({shown}); the nearest known key is {near}"
     if detail["type"] == "value_error":
-        return f"{key}: {detail['msg'].removeprefix('Value error, ')}"
+        message = detail["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
     if detail["type"] == "missing":
         return f"{key}: expected a value, received none; the key is required"
     kinds = {"model_type": "a section of keys", "dict_type": "a section of keys", "tuple_type": "a list"}
