@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+import grpc
 from grpc import aio
 
 from serving.client import readiness
@@ -196,6 +197,9 @@ class AsyncClient(BaseClient):
             return await _first_of_two(ask, stub, self._stub(ask.second, call))
         except (ValueError, aio.UsageError) as error:
             self._refuse(call, error)
+        except grpc.RpcError as error:
+            self._refuse_if_closed(call, error)
+            raise
         except asyncio.CancelledError:
             if self._closed and not _being_cancelled():
                 raise ClosedError("this client was closed while it asked; make another one") from None

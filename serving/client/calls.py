@@ -20,7 +20,7 @@ class CallOptions(TypedDict, total=False):
     timeout: seconds for the whole method, repeats included; the client's where it is not given.
     version: number of the model's version; the client's where neither this nor `label` is given.
     label: of a version, such as `stable`, instead of its number.
-    request_id: sent as `x-request-id`; made at random where it is not given.
+    request_id: sent as `x-request-id`; where it is not given, that of the metadata, else one made at random.
     metadata: further gRPC metadata, names in lower case.
     """
 

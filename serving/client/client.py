@@ -220,7 +220,7 @@ class Client(BaseClient):
         Args:
             timeout: seconds.
             models: served names, all of which must be ready; by default those of the client's three that the server
-                knows, and at least one.
+                knows, and at least one. Where the client has a label, each must have a version of that label.
 
         Raises:
             NotReadyError: the time is up; says what was missing.
@@ -288,6 +288,9 @@ class Client(BaseClient):
             return _first_of_two(ask, stub, self._stub(ask.second, call))
         except ValueError as error:
             self._refuse(call, error)
+        except grpc.RpcError as error:
+            self._refuse_if_closed(call, error)
+            raise
 
     def _stub(self, target: Target, call: Call) -> Any:
         key = target.place, call.method.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -36,6 +36,8 @@ def targets(addresses: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         BadInputError: none, twice the same, or not an address.
     """
+    if not isinstance(addresses, str | Iterable):
+        raise BadInputError(f"expected an address, such as localhost:8500, or several; received {addresses!r}")
     given = [addresses] if isinstance(addresses, str) else list(addresses)
     if not given:
         raise BadInputError("expected at least one address, such as localhost:8500; received none")

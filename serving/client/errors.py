@@ -111,7 +111,7 @@ class NotReadyError(ServingError):
 
 
 class UnreachableError(ServingError):
-    """No connection to the server, or it broke before the answer."""
+    """No connection to the server, or it broke or was cancelled there before the answer."""
 
 
 class OverloadedError(ServingError):
@@ -137,6 +137,8 @@ class MixedFingerprintsError(ServingError):
 class ShardError(ServingError):
     """At least one shard gave no answer.
 
+    Its address, model and so on are what all failures have in common.
+
     Attributes:
         failures: name of the shard to its error.
     """
@@ -144,6 +146,10 @@ class ShardError(ServingError):
     def __init__(self, message: str, failures: Mapping[str, ServingError]) -> None:
         super().__init__(message)
         self.failures = dict(failures)
+        for name in ("address", "model", "signature", "request_id", "code"):
+            values = {getattr(failure, name) for failure in failures.values()}
+            if len(values) == 1:
+                setattr(self, name, values.pop())
 
     def __reduce__(self) -> tuple[type[ShardError], tuple[str, dict[str, ServingError]]]:
         return ShardError, (self.message, self.failures)

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -36,6 +36,10 @@ def pictures_bytes(pictures: Iterable[Picture]) -> list[bytes]:
     """
     if isinstance(pictures, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(pictures, "read"):
         raise BadInputError(f"expected several pictures, received one {type(pictures).__name__}; put it in a list")
+    if isinstance(pictures, np.ndarray) and _is_one(pictures):
+        raise BadInputError(f"expected several pictures, received one as an array {pictures.shape}; put it in a list")
+    if not isinstance(pictures, Iterable):  # a PIL image, or what is no picture at all
+        raise BadInputError(f"expected several pictures, received {type(pictures).__name__}; put one in a list")
     files = []
     for place, picture in enumerate(pictures):
         try:
@@ -52,9 +56,9 @@ def picture_bytes(picture: Picture) -> bytes:
         BadInputError: empty, not a picture of a kind that the models read, or not readable.
     """
     if isinstance(picture, bytes | bytearray | memoryview):
-        return _checked(bytes(picture), "bytes")
+        return _checked(_copied(picture), "bytes")
     if isinstance(picture, str | os.PathLike):
-        return _checked(_read(picture), os.fspath(picture))
+        return _of_path(picture)
     if isinstance(picture, np.ndarray):
         return _png(picture)
     # a PIL image can only come from a caller who has imported it
@@ -62,20 +66,42 @@ def picture_bytes(picture: Picture) -> bytes:
     if pil is not None and isinstance(picture, pil.Image):
         return _of_pil(picture)
     if hasattr(picture, "read"):
-        content = picture.read()
-        if not isinstance(content, bytes):
-            raise BadInputError(f"expected a file opened for reading bytes ('rb'), its read() gave {type(content)}")
-        return _checked(content, str(getattr(picture, "name", "a file object")))
+        return _of_file(picture)
     raise BadInputError(f"expected {_EXPECTED}; received {type(picture).__name__}")
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def _is_one(array: np.ndarray) -> bool:
+    """Whether an array's shape is that of one picture, which would pass for a stack of grey ones."""
+    return array.ndim in (0, 2) or (array.ndim == 3 and array.shape[2] in (1, 3))
+
+
+def _copied(content: bytes | bytearray | memoryview) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
+        return bytes(content)
+    except ValueError as error:  # a released memoryview
+        raise BadInputError(f"expected {_EXPECTED}; received what cannot be read: {error}") from error
+
+
+def _of_path(path: str | os.PathLike[str]) -> bytes:
+    shown = type(path).__name__
+    try:
+        shown = os.fsdecode(path)  # a path may be bytes inside
+        content = Path(shown).read_bytes()
+    except (OSError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
-        shown = os.fspath(path) if len(os.fspath(path)) < 200 else f"{os.fspath(path)[:200]}…"
+        shown = shown if len(shown) < 200 else f"{shown[:200]}…"
         raise BadInputError(f"expected the path of a readable picture, received {shown}: {reason}") from error
+    return _checked(content, shown)
+
+
+def _of_file(file: Any) -> bytes:
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:  # closed, opened for writing, opened as text, a broken disk
+        raise BadInputError(f"expected a file opened for reading bytes ('rb'), its read() failed: {error}") from error
+    if not isinstance(content, bytes):
+        raise BadInputError(f"expected a file opened for reading bytes ('rb'), its read() gave {type(content)}")
+    return _checked(content, str(getattr(file, "name", "a file object")))
 
 
 def _checked(content: bytes, source: str) -> bytes:
@@ -89,6 +115,8 @@ def _checked(content: bytes, source: str) -> bytes:
 def _of_pil(image: PILImage) -> bytes:
     from PIL import ImageOps
 
+    if 0 in image.size:
+        raise BadInputError(f"expected a picture, received an empty PIL image of {image.width} x {image.height}")
     try:
         # the models put what is transparent on white
         upright = ImageOps.exif_transpose(image).convert("RGBA" if image.has_transparency_data else "RGB")

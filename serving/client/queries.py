@@ -22,6 +22,7 @@ __all__ = [
     "check_metadata",
     "check_name",
     "check_seconds",
+    "check_token",
     "filter_values",
     "fits_dimension",
     "fits_k",
@@ -37,6 +38,7 @@ Vector: TypeAlias = "Embedding | np.ndarray | Sequence[float]"
 
 _HEADER = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
+_LONGEST = 1_000_000_000  # seconds; gRPC takes deadlines that are centuries away for past ones
 
 
 def check_k(k: int) -> int:
@@ -51,14 +53,23 @@ def check_k(k: int) -> int:
 
 
 def check_name(what: str, name: str) -> str:
-    """A text that is not empty.
+    """A text in Unicode that is not empty.
 
     Raises:
         BadInputError: it is not.
     """
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not _encodable(name):
         raise BadInputError(f"expected the name of a {what}, received {name!r}")
     return name
+
+
+def _encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it: it has no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_seconds(name: str, seconds: float) -> float:
@@ -67,8 +78,8 @@ def check_seconds(name: str, seconds: float) -> float:
     Raises:
         BadInputError: it is not.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise BadInputError(f"expected {name} in seconds, over 0 and finite; received {seconds!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        raise BadInputError(f"expected {name} in seconds, over 0 and at most {_LONGEST:,}; received {seconds!r}")
     return float(seconds)
 
 
@@ -78,6 +89,8 @@ def check_metadata(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
     Raises:
         BadInputError: a name or value that it does not.
     """
+    if not isinstance(metadata, Mapping):
+        raise BadInputError(f"expected metadata as name to value, received {type(metadata).__name__}")
     pairs = []
     for name, value in metadata.items():
         if (
@@ -93,6 +106,21 @@ def check_metadata(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
             raise BadInputError(f"expected the metadata {name} as printable ASCII")  # it may be a secret
         pairs.append((name, value))
     return pairs
+
+
+def check_token(token: str) -> str:
+    """A token that can be sent as `authorization: Bearer`.
+
+    Raises:
+        BadInputError: it cannot; says nothing of what is in it.
+    """
+    if not isinstance(token, str):
+        raise BadInputError(f"expected the token as a text, received {type(token).__name__}")
+    if not token.strip() or not _TEXT.fullmatch(token):
+        raise BadInputError(
+            "expected the token as printable ASCII; it is empty, or has other characters or a line feed"
+        )
+    return token
 
 
 def one_vector(vector: Vector) -> tuple[np.ndarray, str]:
@@ -141,11 +169,12 @@ def several_vectors(vectors: Iterable[Vector]) -> tuple[np.ndarray, str]:
 def _numbers(vector: Any) -> np.ndarray:
     try:
         array = np.asarray(vector)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BadInputError(f"expected numbers of one length, received ragged ones: {error}") from None
     if array.dtype.kind not in "fiu":
         raise BadInputError(f"expected real numbers, received {array.dtype}")
-    return array.astype(np.float32, copy=False)
+    with np.errstate(all="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        return array.astype(np.float32, copy=False)
 
 
 def _with_direction(vectors: np.ndarray) -> np.ndarray:
@@ -168,14 +197,14 @@ def admitted(filters: Filters | None) -> dict[str, str]:
     Raises:
         BadInputError: a value that cannot be meant.
     """
-    if not filters:
+    if filters is None:
         return {}
     if not isinstance(filters, Mapping):
         raise BadInputError(f"expected filters as attribute to value or values, received {type(filters).__name__}")
     joined = {}
     for name, value in filters.items():
-        values = [value] if isinstance(value, str) else list(value)
-        if not values or not all(isinstance(item, str) and item for item in values):
+        values = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else []
+        if not values or not all(isinstance(item, str) and item and _encodable(item) for item in values):
             raise BadInputError(f"expected texts to filter {name} by, received {value!r}; leave it out to admit all")
         if any(FILTER_SEPARATOR in item for item in values):
             raise BadInputError(f"expected values of {name} without a line feed, received {value!r}")

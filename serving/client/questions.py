@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.client import answers
 from serving.client.calls import Call, CallOptions, Flow, Send
-from serving.client.errors import BadInputError, MixedFingerprintsError, TooLargeError
+from serving.client.errors import BadInputError, MixedFingerprintsError, ServingError, TooLargeError
 from serving.client.pictures import Picture, picture_bytes, pictures_bytes
 from serving.client.queries import (
     Filters,
@@ -115,19 +115,19 @@ class Questions(Requests):
         def build(signature: Signature, contents: list[bytes]) -> Call:
             return self._strings(model, name, options, tensor, contents)
 
-        def ask(contents: list[bytes]) -> Flow[list[Embedding]]:
+        def ask(contents: list[bytes]) -> Flow[list[tuple[Embedding, Call]]]:
             sizes = [len(content) for content in contents]
             return self._in_batches(model, name, options, contents, sizes, build, answers.embeddings)
 
         results = yield from ask(contents)
-        if len({result.fingerprint for result in results}) > 1:
+        if len({result.fingerprint for result, _ in results}) > 1:
             # a new version took over between two requests: what the old one made is made anew, once
-            newest = max(results, key=lambda result: result.version).fingerprint
-            stale = [place for place, result in enumerate(results) if result.fingerprint != newest]
+            newest = max((result for result, _ in results), key=lambda result: result.version).fingerprint
+            stale = [place for place, (result, _) in enumerate(results) if result.fingerprint != newest]
             renewed = yield from ask([contents[place] for place in stale])
-            for place, result in zip(stale, renewed, strict=True):
-                results[place] = result
-        fingerprints = {result.fingerprint for result in results}
+            for place, answered in zip(stale, renewed, strict=True):
+                results[place] = answered
+        fingerprints = {result.fingerprint for result, _ in results}
         if len(fingerprints) > 1:
             raise MixedFingerprintsError(
                 f"expected embeddings of one encoder, received {', '.join(sorted(fingerprints))}, also when asked "
@@ -201,19 +201,20 @@ class Questions(Requests):
         options = self.options(given)
         if not isinstance(inputs, Mapping):
             raise BadInputError(f"expected inputs as name to value, received {type(inputs).__name__}")
-        if isinstance(outputs, str):
+        if isinstance(outputs, str) or not isinstance(outputs, Iterable):
             raise BadInputError(f"expected several names of outputs, received {outputs!r}; put it in a list")
         call = self.call(PREDICT, check_name("model", model), options, signature=check_name("signature", signature))
+        with_details = {"model": model, "signature": signature, "request_id": options.request_id}
         for name, value in inputs.items():
             try:
-                fill_tensor(call.request.inputs[name], value)
-            except TensorError as error:
-                raise BadInputError(f"input {name}: {error}", model=model, signature=signature) from error
-        call.request.output_filter.extend(outputs)
+                fill_tensor(call.request.inputs[check_name("tensor", name)], value)
+            except (TensorError, UnicodeEncodeError) as error:
+                raise BadInputError(f"input {name}: {error}", **with_details) from error
+        call.request.output_filter.extend([check_name("tensor", name) for name in outputs])
         size, limit = call.request.ByteSize(), self._asking.limits.message_bytes
         if size > limit:
             message = f"expected at most {limit} bytes in a request (Limits.message_bytes), received {size}"
-            raise TooLargeError(message, model=model, signature=signature)
+            raise TooLargeError(message, **with_details)
         (response,) = yield Send([call])
         return answers.prediction(call, response)
 
@@ -231,27 +232,35 @@ class Questions(Requests):
         sizes: Sequence[int],
         build: Callable[[Signature, Any], Call],
         parse: Parse[R],
-    ) -> Flow[list[R]]:
-        """One result an item, in order; as many requests as the limits make of them."""
-        parts = self.batches(sizes)
-        if not parts:
-            return []
-        calls, responses = yield from self.fitting(
-            model, name, options, lambda signature: [build(signature, items[part]) for part in parts]
-        )
-        results: list[R] = []
-        for call, response, part in zip(calls, responses, parts, strict=True):
-            results += parse(call, response, part.stop - part.start)
+    ) -> Flow[list[tuple[R, Call]]]:
+        """One result an item with the call that got it, in order; as many requests as the limits make of them."""
+        results: list[tuple[R, Call]] = []
+        try:
+            parts = self.batches(sizes)
+            if not parts:
+                return results
+            calls, responses = yield from self.fitting(
+                model, name, options, lambda signature: [build(signature, items[part]) for part in parts]
+            )
+            for call, response, part in zip(calls, responses, parts, strict=True):
+                results += [(result, call) for result in parse(call, response, part.stop - part.start)]
+        except ServingError as error:  # raised where not all of it is known
+            error.model, error.signature = error.model or model, error.signature or name
+            error.request_id = error.request_id or options.request_id
+            raise
         return results
 
-    def _of_encoder(self, results: list[R], fingerprint: str = "") -> list[R]:
+    def _of_encoder(self, answered: list[tuple[R, Call]], fingerprint: str = "") -> list[R]:
         """The results, refused where they are of another encoder than expected: the client's, or the embedding's."""
         for expected in (fingerprint, self._asking.fingerprint):
-            for result in results if expected else ():
+            for result, call in answered if expected else ():
                 if result.fingerprint != expected:
                     raise MixedFingerprintsError(
                         f"expected fingerprint {expected}, version {result.version} answered with "
                         f"{result.fingerprint}; embed it anew, or give the version that fits",
-                        model=result.model,
+                        address=call.address,
+                        model=call.model,
+                        signature=call.signature,
+                        request_id=call.request_id,
                     )
-        return results
+        return [result for result, _ in answered]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import grpc
 
 from serving.client import answers
-from serving.client.calls import CallOptions, Flow, Send, Sleep
+from serving.client.calls import Call, CallOptions, Flow, Send, Sleep
 from serving.client.errors import (
     BadInputError,
     CircuitOpenError,
@@ -85,8 +86,11 @@ def healthy(requests: Requests, given: CallOptions) -> Flow[bool]:
 def wait_until_ready(requests: Requests, timeout: float, wanted: Sequence[str] | None) -> Flow[None]:
     """Waits until models can be asked."""
     ends = time.monotonic() + check_seconds("timeout", timeout)
-    if isinstance(wanted, str) or (wanted is not None and not wanted):
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable | None):
         raise BadInputError(f"expected several names of models, or None, received {wanted!r}")
+    names = None if wanted is None else [check_name("model", name) for name in wanted]
+    if names is not None and not names:
+        raise BadInputError("expected several names of models, or None, received none")
     pause, missing = _FIRST_PAUSE, ""
     while True:
         left = ends - time.monotonic()
@@ -94,7 +98,7 @@ def wait_until_ready(requests: Requests, timeout: float, wanted: Sequence[str] |
             raise NotReadyError(f"not ready within {timeout} s: {missing or 'no answer'}")
         options = requests.options({"timeout": min(left, _PROBE_TIMEOUT)})
         try:
-            missing = yield from _missing(requests, wanted, options)
+            missing = yield from _missing(requests, names, options)
         except DeadlineError as error:
             missing = missing or str(error)  # the last probe is often cut short: an earlier one tells more
         else:
@@ -110,23 +114,39 @@ def _missing(requests: Requests, wanted: Sequence[str] | None, options: Options)
     Raises:
         DeadlineError: an answer took too long.
     """
-    names = [requests.served(kind) for kind in SIGNATURES] if wanted is None else list(wanted)
-    calls = [requests.call(GET_MODEL_STATUS, name, options) for name in names]
-    for call in calls:
-        call.probe = True
-    reasons, available = [], 0
-    for name, answer in zip(names, (yield Send(calls, collect=True)), strict=True):
+    names = [requests.served(kind) for kind in SIGNATURES] if wanted is None else wanted
+    found = yield from _probed([requests.call(GET_MODEL_STATUS, name, options) for name in names])
+    reasons, available = [], []
+    for name, answer in zip(names, found, strict=True):
         if isinstance(answer, ModelNotFoundError) and wanted is None:
             continue  # a server need not have all three
-        if isinstance(answer, _PASSING) and not isinstance(answer, DeadlineError):
+        if isinstance(answer, ServingError):
             reasons.append(f"{name} at {answer.address}: {answer.message}")
-        elif isinstance(answer, ServingError):
-            raise answer
+            continue
+        states = answers.statuses(answer)
+        if any(item.state == "AVAILABLE" for item in states):
+            available.append(name)
         else:
-            states = answers.statuses(answer)
-            if any(item.state == "AVAILABLE" for item in states):
-                available += 1
-            else:
-                told = "; ".join(f"version {item.version} {item.state} {item.error}".strip() for item in states)
-                reasons.append(f"{name}: {told or 'no version'}")
+            told = "; ".join(f"version {item.version} {item.state} {item.error}".strip() for item in states)
+            reasons.append(f"{name}: {told or 'no version'}")
+    if options.label is not None and available:  # the status of a model is that of all its versions, whatever the label
+        labelled = yield from _probed([requests.metadata_call(name, options) for name in available])
+        reasons += [
+            f"{each.model} at {each.address}: {each.message}" for each in labelled if isinstance(each, ServingError)
+        ]
     return "; ".join(reasons) or ("" if available else f"the server has none of {', '.join(names)}")
+
+
+def _probed(calls: list[Call]) -> Flow[list[Any]]:
+    """The answers; an error that may pass takes the place of its answer.
+
+    Raises:
+        ServingError: one that will not pass, or an answer took too long.
+    """
+    for call in calls:
+        call.probe = True
+    found = yield Send(calls, collect=True)
+    for answer in found:
+        if isinstance(answer, DeadlineError) or (isinstance(answer, ServingError) and not isinstance(answer, _PASSING)):
+            raise answer
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 from serving.client import answers
 from serving.client.calls import Call, CallOptions, Flow, Send
 from serving.client.errors import BadInputError, TooLargeError, UnknownSignatureError
-from serving.client.queries import check_metadata, check_name, check_seconds
+from serving.client.queries import check_metadata, check_name, check_seconds, check_token
 from serving.client.results import ModelMetadata, Signature
 from serving.client.settings import Limits
 from serving.contract import (
@@ -23,7 +23,10 @@ from serving.contract import (
 )
 from serving.wire import GET_MODEL_METADATA, PREDICT, Method, fill_strings
 
-__all__ = ["Asking", "Options", "Requests", "check_version"]
+__all__ = ["REQUEST_ID", "Asking", "Options", "Requests", "check_version"]
+
+REQUEST_ID = "x-request-id"
+"""Name of the metadata that tells a method's calls, and its errors, from others."""
 
 _KNOWN_OPTIONS = frozenset(CallOptions.__annotations__)
 _ENVELOPE = 4096  # bytes of a message beside its tensors' contents; gRPC itself checks the exact size
@@ -92,14 +95,28 @@ class Requests:
             version, label = asking.version, asking.label
         else:
             check_version(version, label)
-        request_id = given.get("request_id") or os.urandom(16).hex()
-        metadata = [("x-request-id", request_id), *asking.metadata]
-        if "metadata" in given or "request_id" in given:
-            metadata = check_metadata({**dict(metadata), **given.get("metadata", {})})
+        headers = self.headers(given)
+        metadata = list(headers.items())
         if asking.token is not None:
-            metadata.append(("authorization", f"Bearer {asking.token()}"))
+            metadata.append(("authorization", f"Bearer {check_token(asking.token())}"))
         timeout = check_seconds("timeout", given["timeout"]) if "timeout" in given else asking.timeout
-        return Options(time.monotonic() + timeout, version, label, request_id, metadata)
+        return Options(time.monotonic() + timeout, version, label, headers[REQUEST_ID], metadata)
+
+    def headers(self, given: CallOptions) -> dict[str, str]:
+        """The metadata of one method's calls, the client's among it, and always a request id.
+
+        Raises:
+            BadInputError: a name or value that cannot be sent.
+        """
+        headers = dict(self._asking.metadata)
+        further, request_id = given.get("metadata"), given.get("request_id")
+        if further is not None:
+            headers.update(check_metadata(further))
+        if request_id:
+            headers.update(check_metadata({REQUEST_ID: request_id}))
+        elif not headers.get(REQUEST_ID):
+            headers[REQUEST_ID] = os.urandom(16).hex()
+        return headers
 
     def call(self, method: Method, model: str, options: Options, *, signature: str = "", request: Any = None) -> Call:
         """A call with an empty request about a model, or with the one that is given."""
@@ -119,10 +136,15 @@ class Requests:
         """The served name of one of the client's models."""
         return served_name(self._asking.model, kind)
 
-    def metadata(self, model: str, options: Options) -> Flow[ModelMetadata]:
-        """What a model can be asked; kept for checks before later calls."""
+    def metadata_call(self, model: str, options: Options) -> Call:
+        """A call for what a model can be asked."""
         call = self.call(GET_MODEL_METADATA, check_name("model", model), options)
         call.request.metadata_field.append("signature_def")
+        return call
+
+    def metadata(self, model: str, options: Options) -> Flow[ModelMetadata]:
+        """What a model can be asked; kept for checks before later calls."""
+        call = self.metadata_call(model, options)
         (response,) = yield Send([call])
         found = answers.metadata(call, response)
         self._known[model, options.version, options.label] = _Known(found, time.monotonic())
@@ -217,5 +239,5 @@ def check_version(version: int | None, label: str | None) -> None:
         raise BadInputError(f"expected a version or a label, received both: {version!r} and {label!r}")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 2**63):
         raise BadInputError(f"expected a version as an integer of at least 0, received {version!r}")
-    if label is not None and (not isinstance(label, str) or not label):
-        raise BadInputError(f"expected a label as a text, received {label!r}")
+    if label is not None:
+        check_name("label", label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from types import TracebackType
@@ -12,8 +11,10 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 
 from serving.client.async_client import AsyncClient
+from serving.client.base import BaseClient
 from serving.client.calls import CallOptions
 from serving.client.client import Client
+from serving.client.connection import targets
 from serving.client.errors import (
     BadInputError,
     ClosedError,
@@ -23,6 +24,7 @@ from serving.client.errors import (
 )
 from serving.client.pictures import Picture
 from serving.client.queries import Filters, Vector
+from serving.client.requests import REQUEST_ID
 from serving.client.results import Match, SearchResult, ShardedResult
 from serving.client.sought import Sought
 
@@ -44,7 +46,11 @@ def merge_shards(answers: Mapping[str, SearchResult], k: int, missing: Mapping[s
     fingerprints = {answer.fingerprint for answer in answers.values()}
     if len(fingerprints) > 1:
         told = ", ".join(f"{name} {answer.fingerprint}" for name, answer in answers.items())
-        raise MixedFingerprintsError(f"expected shards of one encoder, received {told}; publish them anew together")
+        models = {answer.model for answer in answers.values()}
+        raise MixedFingerprintsError(
+            f"expected shards of one encoder, received {told}; publish them anew together",
+            model=models.pop() if len(models) == 1 else "",
+        )
     matches: list[Match] = [match for answer in answers.values() for match in answer.matches]
     scores = np.concatenate([answer.scores for answer in answers.values()])
     best = np.argsort(-scores, kind="stable")[:k]
@@ -58,15 +64,26 @@ def merge_shards(answers: Mapping[str, SearchResult], k: int, missing: Mapping[s
 class _Shards:
     """What both shells share: names, options, and the merging of what came back."""
 
+    clients: tuple[BaseClient, ...]
+
     def __init__(self, shards: Sequence[str | Sequence[str]], partial: bool) -> None:
-        if isinstance(shards, str) or not shards:
+        if isinstance(shards, str) or not isinstance(shards, Sequence) or not shards:
             raise BadInputError(f"expected the addresses of several shards, received {shards!r}")
+        for shard in shards:
+            targets(shard)
         self.names = tuple(shard if isinstance(shard, str) else ",".join(shard) for shard in shards)
         if len(set(self.names)) < len(self.names):
             raise BadInputError(f"expected every shard once, received {', '.join(self.names)}")
         self.partial = partial
 
-    def _merged(self, answers: Sequence[list[SearchResult] | BaseException], k: int) -> list[ShardedResult]:
+    def _shared(self, options: CallOptions) -> CallOptions:
+        """The options with one request id for all shards."""
+        headers = self.clients[0]._questions.headers(options)
+        return {**options, "request_id": headers[REQUEST_ID]}
+
+    def _merged(
+        self, answers: Sequence[list[SearchResult] | BaseException], k: int, shared: CallOptions
+    ) -> list[ShardedResult]:
         """One result a query, from one list or error a shard."""
         failures: dict[str, ServingError] = {}
         good: dict[str, list[SearchResult]] = {}
@@ -82,14 +99,18 @@ class _Shards:
             hint = "" if self.partial else "; partial=True takes what the others answer"
             raise ShardError(f"{len(failures)} of {len(self.names)} shards gave no answer: {told}{hint}", failures)
         rows = len(next(iter(good.values())))
-        return [
-            merge_shards({name: results[row] for name, results in good.items()}, k, failures) for row in range(rows)
-        ]
+        try:
+            return [
+                merge_shards({name: results[row] for name, results in good.items()}, k, failures) for row in range(rows)
+            ]
+        except MixedFingerprintsError as error:
+            error.request_id = shared["request_id"]
+            raise
 
 
-def _shared(options: CallOptions) -> CallOptions:
-    """The options with a request id, so that all shards get the same."""
-    return options if options.get("request_id") else {**options, "request_id": os.urandom(16).hex()}
+def _listed(vectors: Iterable[Vector]) -> Iterable[Vector]:
+    """What every shard can read anew; what is not several, the shards' clients refuse."""
+    return list(vectors) if isinstance(vectors, Iterable) and not isinstance(vectors, np.ndarray) else vectors
 
 
 def _search(sought: Sought, k: int, filters: Filters | None, shared: CallOptions) -> Callable[[Any], Any]:
@@ -117,7 +138,7 @@ class ShardedClient(_Shards):
 
     def __init__(self, shards: Sequence[str | Sequence[str]], *, partial: bool = False, **settings: Any) -> None:
         super().__init__(shards, partial)
-        self.clients = tuple(Client(shard, **settings) for shard in shards)
+        self.clients: tuple[Client, ...] = tuple(Client(shard, **settings) for shard in shards)
         self._pool = ThreadPoolExecutor(8 * len(self.clients), "serving-shards")
 
     def search(
@@ -131,8 +152,8 @@ class ShardedClient(_Shards):
         **options: Unpack[CallOptions],
     ) -> ShardedResult:
         """As `Client.search`, over all shards."""
-        sought, shared = Sought.one(image, text, weight), _shared(options)
-        return self._merged(self._ask(_search(sought, k, filters, shared)), k)[0]
+        sought, shared = Sought.one(image, text, weight), self._shared(options)
+        return self._merged(self._ask(_search(sought, k, filters, shared)), k, shared)[0]
 
     def search_many(
         self,
@@ -145,22 +166,22 @@ class ShardedClient(_Shards):
         **options: Unpack[CallOptions],
     ) -> list[ShardedResult]:
         """As `Client.search_many`, over all shards."""
-        sought, shared = Sought.several(images, texts, weight), _shared(options)
-        return self._merged(self._ask(_search(sought, k, filters, shared)), k)
+        sought, shared = Sought.several(images, texts, weight), self._shared(options)
+        return self._merged(self._ask(_search(sought, k, filters, shared)), k, shared)
 
     def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
     ) -> ShardedResult:
         """As `Client.lookup`, over all shards."""
-        shared = _shared(options)
-        return self._merged(self._ask(lambda client: [client.lookup(vector, k, filters, **shared)]), k)[0]
+        shared = self._shared(options)
+        return self._merged(self._ask(lambda client: [client.lookup(vector, k, filters, **shared)]), k, shared)[0]
 
     def lookup_many(
         self, vectors: Iterable[Vector], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
     ) -> list[ShardedResult]:
         """As `Client.lookup_many`, over all shards."""
-        rows, shared = vectors if isinstance(vectors, np.ndarray) else list(vectors), _shared(options)
-        return self._merged(self._ask(lambda client: client.lookup_many(rows, k, filters, **shared)), k)
+        rows, shared = _listed(vectors), self._shared(options)
+        return self._merged(self._ask(lambda client: client.lookup_many(rows, k, filters, **shared)), k, shared)
 
     def wait_until_ready(self, timeout: float = 60.0, models: Sequence[str] | None = None) -> None:
         """As `Client.wait_until_ready`, for every shard."""
@@ -200,7 +221,7 @@ class AsyncShardedClient(_Shards):
 
     def __init__(self, shards: Sequence[str | Sequence[str]], *, partial: bool = False, **settings: Any) -> None:
         super().__init__(shards, partial)
-        self.clients = tuple(AsyncClient(shard, **settings) for shard in shards)
+        self.clients: tuple[AsyncClient, ...] = tuple(AsyncClient(shard, **settings) for shard in shards)
 
     async def search(
         self,
@@ -213,8 +234,8 @@ class AsyncShardedClient(_Shards):
         **options: Unpack[CallOptions],
     ) -> ShardedResult:
         """As `AsyncClient.search`, over all shards."""
-        sought, shared = Sought.one(image, text, weight), _shared(options)
-        return self._merged(await self._ask(_search(sought, k, filters, shared)), k)[0]
+        sought, shared = Sought.one(image, text, weight), self._shared(options)
+        return self._merged(await self._ask(_search(sought, k, filters, shared)), k, shared)[0]
 
     async def search_many(
         self,
@@ -227,26 +248,26 @@ class AsyncShardedClient(_Shards):
         **options: Unpack[CallOptions],
     ) -> list[ShardedResult]:
         """As `AsyncClient.search_many`, over all shards."""
-        sought, shared = Sought.several(images, texts, weight), _shared(options)
-        return self._merged(await self._ask(_search(sought, k, filters, shared)), k)
+        sought, shared = Sought.several(images, texts, weight), self._shared(options)
+        return self._merged(await self._ask(_search(sought, k, filters, shared)), k, shared)
 
     async def lookup(
         self, vector: Vector, k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
     ) -> ShardedResult:
         """As `AsyncClient.lookup`, over all shards."""
-        shared = _shared(options)
+        shared = self._shared(options)
 
         async def one(client: AsyncClient) -> list[SearchResult]:
             return [await client.lookup(vector, k, filters, **shared)]
 
-        return self._merged(await self._ask(one), k)[0]
+        return self._merged(await self._ask(one), k, shared)[0]
 
     async def lookup_many(
         self, vectors: Iterable[Vector], k: int = 10, filters: Filters | None = None, **options: Unpack[CallOptions]
     ) -> list[ShardedResult]:
         """As `AsyncClient.lookup_many`, over all shards."""
-        rows, shared = vectors if isinstance(vectors, np.ndarray) else list(vectors), _shared(options)
-        return self._merged(await self._ask(lambda client: client.lookup_many(rows, k, filters, **shared)), k)
+        rows, shared = _listed(vectors), self._shared(options)
+        return self._merged(await self._ask(lambda client: client.lookup_many(rows, k, filters, **shared)), k, shared)
 
     async def wait_until_ready(self, timeout: float = 60.0, models: Sequence[str] | None = None) -> None:
         """As `AsyncClient.wait_until_ready`, for every shard."""

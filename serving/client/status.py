@@ -8,7 +8,6 @@ import grpc
 
 from serving.client.errors import (
     BadInputError,
-    ClosedError,
     DeadlineError,
     ModelNotFoundError,
     NotReadyError,
@@ -25,13 +24,23 @@ __all__ = ["error_class"]
 
 _Code = grpc.StatusCode
 
-# TensorFlow Serving uses few codes for many things; its texts tell them apart. The first that matches counts.
+# TensorFlow Serving uses few codes for many things; its texts tell them apart. The first that matches counts. Where no
+# connection came about, gRPC's own text names the host, which may be called anything: whole sentences, not words.
 _BY_TEXT: tuple[tuple[grpc.StatusCode, re.Pattern[str], type[ServingError]], ...] = (
     (_Code.INVALID_ARGUMENT, re.compile(r"Unrecognized servable version label"), ModelNotFoundError),
     (_Code.FAILED_PRECONDITION, re.compile(r"Serving signature (key|name)"), UnknownSignatureError),
-    (_Code.RESOURCE_EXHAUSTED, re.compile(r"larger than max|message size|too large", re.I), TooLargeError),
-    (_Code.UNAVAILABLE, re.compile(r"queue|overload", re.I), OverloadedError),
-    (_Code.UNAVAILABLE, re.compile(r"label|not (yet )?(ready|loaded|initiali[sz]ed)", re.I), NotReadyError),
+    (
+        _Code.RESOURCE_EXHAUSTED,
+        re.compile(r"larger than max|message size|metadata size|too large", re.I),
+        TooLargeError,
+    ),
+    (
+        _Code.UNAVAILABLE,
+        re.compile(r"errors resolving|connections to all backends|failed to connect", re.I),
+        UnreachableError,
+    ),
+    (_Code.UNAVAILABLE, re.compile(r"batch scheduling queue", re.I), OverloadedError),
+    (_Code.UNAVAILABLE, re.compile(r"labels (does|do|are) not init", re.I), NotReadyError),
 )
 _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     _Code.INVALID_ARGUMENT: BadInputError,
@@ -42,7 +51,7 @@ _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     _Code.DEADLINE_EXCEEDED: DeadlineError,
     _Code.UNAUTHENTICATED: UnauthorizedError,
     _Code.PERMISSION_DENIED: UnauthorizedError,
-    _Code.CANCELLED: ClosedError,
+    _Code.CANCELLED: UnreachableError,  # by the server or a proxy: `_ask` of a client knows of its own closing
 }
 
 

@@ -21,6 +21,8 @@ def checked_texts(texts: Iterable[str]) -> list[str]:
     """
     if isinstance(texts, str | bytes):
         raise BadInputError(f"expected several texts, received one {type(texts).__name__}; put it in a list")
+    if not isinstance(texts, Iterable):
+        raise BadInputError(f"expected several texts, received {type(texts).__name__}; put one in a list")
     checked = []
     for place, text in enumerate(texts):
         try:

@@ -105,8 +105,8 @@ def test_a_name_is_resolved(make: Any, server: FakeServer) -> None:
 
 
 def test_channel_options_say_what_was_asked_for() -> None:
-    options = dict(channel_options(None, Retries(attempts=1), Limits(message_bytes=5000), Keepalive(interval=30)))
-    assert options["grpc.max_receive_message_length"] == options["grpc.max_send_message_length"] == 5000
+    options = dict(channel_options(None, Retries(attempts=1), Limits(message_bytes=9000), Keepalive(interval=30)))
+    assert options["grpc.max_receive_message_length"] == options["grpc.max_send_message_length"] == 9000
     assert options["grpc.keepalive_time_ms"] == 30_000
     assert "retryPolicy" not in options["grpc.service_config"]
     assert "round_robin" in options["grpc.service_config"]

@@ -23,6 +23,7 @@ from serving import (
     OverloadedError,
     Retries,
     ServingError,
+    TooLargeError,
     UnreachableError,
 )
 
@@ -38,9 +39,19 @@ CASES = [
     (Code.INVALID_ARGUMENT, "Task size 40 is larger than maximum input batch size 32", "BadInputError"),
     (Code.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full", "OverloadedError"),
     (Code.UNAVAILABLE, "Version labels are not initialized", "NotReadyError"),
+    (Code.UNAVAILABLE, "Model labels does not init yet. stable", "NotReadyError"),
     (Code.UNAVAILABLE, "Socket closed", "UnreachableError"),
+    (Code.UNAVAILABLE, "errors resolving queue.shop:8500: Domain name not found", "UnreachableError"),
+    (
+        Code.UNAVAILABLE,
+        "connections to all backends failing; last error: label-overload:1: refused",
+        "UnreachableError",
+    ),
+    (Code.UNAVAILABLE, "failed to connect to all addresses; last error: queue:1 is not ready", "UnreachableError"),
+    (Code.CANCELLED, "CANCELLED", "UnreachableError"),
     (Code.RESOURCE_EXHAUSTED, "deadline passed in the queue", "OverloadedError"),
     (Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", "TooLargeError"),
+    (Code.RESOURCE_EXHAUSTED, "received metadata size exceeds hard limit (9 vs. 8)", "TooLargeError"),
     (Code.DEADLINE_EXCEEDED, "Deadline Exceeded", "DeadlineError"),
     (Code.UNAUTHENTICATED, "no token", "UnauthorizedError"),
     (Code.PERMISSION_DENIED, "no", "UnauthorizedError"),
@@ -134,6 +145,33 @@ def test_addresses_are_asked_in_turn_and_a_dead_one_is_passed_over(make: Any, se
         assert len(server.asked()) == 15
     finally:
         other.stop()
+
+
+@pytest.mark.parametrize("host", ["queue-worker.invalid:8500", "label-svc.invalid:8500", "unix:/nowhere/queue"])
+def test_an_address_is_passed_over_whatever_it_is_called(make: Any, server: FakeServer, host: str) -> None:
+    client = make([host, server.address], retries=NO_RETRIES)
+    for _ in range(2):
+        assert client.predict("fused_search", "echo", {"a": [1]}).version == 1
+
+
+def test_a_call_that_a_server_cancels_goes_to_the_next(make: Any, server: FakeServer) -> None:
+    other = FakeServer()
+    server.before = failing(Code.CANCELLED, "CANCELLED")
+    try:
+        client = make([server.address, other.address], retries=NO_RETRIES)
+        for _ in range(2):
+            client.predict("fused_search", "echo", {"a": [1]})
+        assert (len(server.asked()), len(other.asked())) == (1, 2)
+        assert not client.closed
+        sharded = make([server.address, other.address], sharded=True, partial=True, retries=NO_RETRIES)
+        assert list(sharded.lookup([1, 2, 3, 4]).missing) == [server.address]
+    finally:
+        other.stop()
+
+
+def test_oversized_metadata_is_too_large(client: Any) -> None:
+    with pytest.raises(TooLargeError, match="metadata size"):
+        client.lookup([1, 2, 3, 4], request_id="x" * 20_000)
 
 
 def test_the_circuit_opens_and_closes_again(make: Any, server: FakeServer) -> None:
@@ -298,3 +336,10 @@ def test_waiting_for_readiness(make: Any, server: FakeServer) -> None:
         make("127.0.0.1:1").wait_until_ready(0.3)
     threading.Timer(0.3, server.states.update, [{"fused_search": [(1, 30, "")]}]).start()
     client.wait_until_ready(5)
+
+
+@pytest.mark.parametrize("models", [None, ["fused_lookup"]], ids=str)
+def test_readiness_heeds_the_label(make: Any, server: FakeServer, models: Any) -> None:
+    make(server.address, label="stable").wait_until_ready(5, models)
+    with pytest.raises(NotReadyError, match=r"fused_lookup at .*version label: nope"):
+        make(server.address, label="nope").wait_until_ready(0.1, models)
