@@ -142,7 +142,7 @@ def test_the_prune_job_says_what_it_removed(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(InputError, match="--out: expected the folder of exported models"):
         prune.run(options(tmp_path / "none", keep=1))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"expected versions of resnet50 below .*, there are none"):
+    with pytest.raises(InputError, match=r"expected versions of fused below .*, there are none"):
         prune.run(options(tmp_path / "empty", keep=1))
 
 
